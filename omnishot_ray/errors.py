@@ -1,0 +1,179 @@
+"""Every failure that has a name, as one tree.
+
+    OmnishotError
+    ├── RequestError                what was asked cannot be read or done
+    │   ├── InvalidParameters       a name, type or range is wrong
+    │   ├── ContradictoryOptions    each option is right, together they are not
+    │   ├── MissingImage            the request carries no picture
+    │   ├── UnsupportedBody         the body is not of a kind that carries a picture
+    │   ├── BodyTooLarge            more bytes than are accepted
+    │   └── RequestTimeout          the client was too slow to send
+    ├── ImageError                  the picture itself is the trouble
+    │   ├── UnsupportedFormat       not one of the allowed formats, told from its bytes
+    │   ├── CorruptImage            right format, cannot be decoded
+    │   ├── LimitExceeded           decoding or writing it would cost too much
+    │   └── AllVariantsFailed       not one of the asked renditions could be made
+    ├── CapacityError               nothing is wrong with the request: try again
+    │   ├── Overloaded              the queue is full
+    │   ├── TaskTimeout             the time limit passed
+    │   └── EngineUnavailable       no replica could finish the work
+    ├── InternalError               a fault of ours
+    └── ConfigError                 a setting is wrong (start-up only)
+
+`code` is stable and public, `detail` is written for the person who sent the request: what was
+wrong and what would be right, never a path or a trace. Arguments stay positional, because an
+exception with required keyword-only arguments does not survive pickling between processes.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong field of a request: its name and what would be right."""
+
+    name: str
+    detail: str
+
+
+class OmnishotError(Exception):
+    """Base of every named failure."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, fields: tuple[FieldError, ...] = ()) -> None:
+        super().__init__(detail, fields)
+        self.detail = detail
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class RequestError(OmnishotError):
+    """What was asked cannot be read or done."""
+
+
+class InvalidParameters(RequestError):
+    """A parameter's name, type or range is wrong; `fields` names each."""
+
+    code = "invalid-parameters"
+    title = "Parameters cannot be read"
+
+
+class ContradictoryOptions(RequestError):
+    """Options that are right alone exclude each other."""
+
+    code = "contradictory-options"
+    title = "Options contradict each other"
+
+
+class MissingImage(RequestError):
+    """The request carries no picture."""
+
+    code = "missing-image"
+    title = "No image in the request"
+
+
+class UnsupportedBody(RequestError):
+    """The declared content type is not one that carries a picture."""
+
+    code = "unsupported-body"
+    title = "Body of an unsupported type"
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than is accepted."""
+
+    code = "body-too-large"
+    title = "Body too large"
+
+
+class RequestTimeout(RequestError):
+    """The client took too long to send its request."""
+
+    code = "request-timeout"
+    title = "Request came too slowly"
+    retryable = True
+
+
+class ImageError(OmnishotError):
+    """The picture itself is the trouble."""
+
+
+class UnsupportedFormat(ImageError):
+    """The bytes are not of an allowed image format."""
+
+    code = "unsupported-format"
+    title = "Not an accepted image format"
+
+
+class CorruptImage(ImageError):
+    """The bytes claim an allowed format but cannot be decoded."""
+
+    code = "corrupt-image"
+    title = "Image cannot be decoded"
+
+
+class LimitExceeded(ImageError):
+    """The picture, or what was asked of it, is over a limit."""
+
+    code = "limit-exceeded"
+    title = "Image over a limit"
+
+
+class AllVariantsFailed(ImageError):
+    """Not one of the renditions asked for could be made."""
+
+    code = "all-variants-failed"
+    title = "No variant could be made"
+
+
+class CapacityError(OmnishotError):
+    """The request is fine; the service cannot do it now."""
+
+    retryable = True
+
+
+class Overloaded(CapacityError):
+    """The queue is full; `retry_after_s` is when it should have drained."""
+
+    code = "overloaded"
+    title = "Too much work waiting"
+
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.args = (detail, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class TaskTimeout(CapacityError):
+    """The time limit of a request passed."""
+
+    code = "timeout"
+    title = "Time limit passed"
+
+
+class EngineUnavailable(CapacityError):
+    """No replica could finish the work."""
+
+    code = "engine-unavailable"
+    title = "No engine available"
+
+
+class InternalError(OmnishotError):
+    """A fault of ours, logged with the request id."""
+
+    code = "internal"
+    title = "Internal error"
+    retryable = True
+
+
+class ConfigError(OmnishotError):
+    """A setting is unknown or wrong; said at start-up, before anything is served."""
+
+    code = "config"
+    title = "Wrong configuration"

@@ -1,0 +1,1 @@
+"""The engine: bytes in, renditions out. No Ray, no HTTP, no asyncio in here."""

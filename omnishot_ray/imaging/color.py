@@ -1,0 +1,45 @@
+"""Colour profiles to sRGB, the one space that every platform shows right."""
+
+import io
+from functools import lru_cache
+
+from PIL import Image, ImageCms
+
+_SRGB = ImageCms.createProfile("sRGB")
+_INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
+_FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+
+
+def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
+    """Convert to sRGB by the embedded profile, or by Pillow's plain formula without a usable one.
+
+    `image` is `L`, `LA`, `RGB`, `RGBA` or `CMYK`; the result is `L`, `LA`, `RGB` or `RGBA`. A
+    damaged profile, or one of another colour model than the pixels, counts as none.
+    """
+    if icc_profile is not None and image.mode in ("RGB", "RGBA", "CMYK"):
+        color = image.convert("RGB") if image.mode == "RGBA" else image
+        transform = _build_transform(icc_profile, color.mode)
+        if transform is not None:
+            converted = ImageCms.applyTransform(color, transform)
+            if converted is not None:
+                if image.mode == "RGBA":
+                    converted.putalpha(image.getchannel("A"))
+                return converted
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+@lru_cache(maxsize=32)
+def _build_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None when the picture is in sRGB already or the profile is of no use."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
+        if _is_srgb(profile):
+            return None
+        return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", _INTENT, _FLAGS)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    description = profile.profile.profile_description or ""
+    return "srgb" in description.lower()

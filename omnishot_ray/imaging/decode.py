@@ -1,0 +1,129 @@
+"""Bytes to pixels: one seam to Pillow's decoders, behind limits and an allowlist.
+
+Decoding stops at the smallest DCT scale of a JPEG that still holds every rendition asked for.
+"""
+
+import io
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from PIL import Image, ImageFile
+
+from omnishot_ray.errors import CorruptImage
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
+from omnishot_ray.imaging.header import Header
+
+try:  # registers AVIF with Pillow; `omnishot doctor` reports when it is missing
+    import pillow_avif  # noqa: F401
+except ImportError:
+    pass
+
+DRAFT_MARGIN = 1.0
+"""How many times larger than a rendition the DCT-scaled JPEG stays, at least, on each side."""
+
+DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    IndexError,
+    KeyError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow's decoders were seen to raise on broken files (fuzzed and from the corpus)."""
+
+# The limits of this package are checked on the header, before Pillow sees the file.
+Image.MAX_IMAGE_PIXELS = None
+ImageFile.LOAD_TRUNCATED_IMAGES = False
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An opened picture: its header is parsed, its pixels are not decoded yet.
+
+    `size` is upright, in pixels of the full picture.
+    """
+
+    image: Image.Image
+    header: Header
+    orientation: Orientation
+    icc_profile: bytes | None
+    exif: Image.Exif
+
+    @property
+    def size(self) -> Size:
+        """Upright size of the full picture."""
+        return self.orientation.applied_to(Size(self.header.width, self.header.height))
+
+
+@contextmanager
+def _decoder_errors_as_ours(format: Format) -> Iterator[None]:
+    try:
+        yield
+    except DECODER_ERRORS as error:
+        raise CorruptImage(
+            f"The {format.plugin} data is damaged or cut off and cannot be decoded; "
+            "send the whole, undamaged file."
+        ) from error
+
+
+def open_source(data: bytes, header: Header) -> Source:
+    """Open a picture whose header has passed the limits. Raises `CorruptImage`."""
+    with _decoder_errors_as_ours(header.format):
+        image = Image.open(io.BytesIO(data), formats=[header.format.plugin])
+        if image.size != (header.width, header.height):
+            raise ValueError("the header and the decoder disagree on the size")
+        exif = _read_exif(image)
+        icc_profile = image.info.get("icc_profile")
+    return Source(image, header, exif_orientation(exif.get(0x0112)), icc_profile or None, exif)
+
+
+def _read_exif(image: Image.Image) -> Image.Exif:
+    try:
+        return image.getexif()
+    except DECODER_ERRORS:
+        return Image.Exif()
+
+
+def decode(source: Source, needed: Size) -> Image.Image:
+    """Decode the pixels, at a reduced scale where a JPEG allows it.
+
+    `needed` is the largest scaled size (stored orientation, pixels of the whole picture) of any
+    rendition; the result is at least that large on both sides or full size. Its mode is one of
+    `L`, `RGB`, `RGBA`, `LA` or `CMYK`. Raises `CorruptImage`.
+    """
+    image = source.image
+    with _decoder_errors_as_ours(source.header.format):
+        if source.header.format is Format.JPEG:
+            wanted = round(needed.width * DRAFT_MARGIN), round(needed.height * DRAFT_MARGIN)
+            image.draft(None, wanted)
+        image.load()
+        return _in_working_mode(image)
+
+
+def _in_working_mode(image: Image.Image) -> Image.Image:
+    mode: str = image.mode
+    if mode in ("L", "RGB", "RGBA", "LA", "CMYK"):
+        if mode in ("L", "RGB") and "transparency" in image.info:
+            return image.convert("RGBA")
+        return image
+    if mode in ("P", "PA"):
+        return image.convert("RGBA" if mode == "PA" or "transparency" in image.info else "RGB")
+    if mode == "1":
+        return image.convert("L")
+    if mode.startswith("I"):
+        return _narrowed(image)  # Pillow opens some 16-bit files as 32-bit integers
+    return image.convert("RGB")
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """16 bits to 8 by scaling, where Pillow's own conversion clips."""
+    return image.convert("I").point(lambda value: value / 257).convert("L")

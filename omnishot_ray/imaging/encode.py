@@ -1,0 +1,108 @@
+"""Pixels to bytes: one function per format, and the search for a size."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from omnishot_ray.errors import LimitExceeded
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.transform import flatten
+
+DEFAULT_QUALITY = {Format.AVIF: 60}
+"""AVIF's scale runs lower: 60 looks like 80 elsewhere."""
+
+
+def encode(image: Image.Image, format: Format, options: Options, exif: bytes) -> bytes:
+    """Encode `image` (`L`, `LA`, `RGB` or `RGBA`) as `format`.
+
+    Raises:
+        LimitExceeded: not even the lowest quality comes below `max_bytes`.
+    """
+    writer = _WRITERS[format]
+    if format is Format.JPEG:
+        image = flatten(image, options.background)
+    quality = options.quality or DEFAULT_QUALITY.get(format, 80)
+    data = writer(image, options, quality, exif)
+    if options.max_bytes is None or len(data) <= options.max_bytes:
+        return data
+    return _encode_to_fit(image, format, options, quality, exif, options.max_bytes)
+
+
+def _encode_to_fit(
+    image: Image.Image, format: Format, options: Options, quality: int, exif: bytes, limit: int
+) -> bytes:
+    """The highest quality below the one asked that fits, by bisection: at most seven encodes."""
+    best: bytes | None = None
+    low, high = 1, quality - 1
+    while format is not Format.GIF and low <= high:
+        middle = (low + high) // 2
+        data = _WRITERS[format](image, options, middle, exif)
+        if len(data) <= limit:
+            best, low = data, middle + 1
+        else:
+            high = middle - 1
+    if best is None:
+        raise LimitExceeded(
+            f"The {format.value} does not fit in {limit} bytes at any quality; "
+            "ask for fewer pixels, another format or a larger max_bytes."
+        )
+    return best
+
+
+def _write_jpeg(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
+    fast = options.effort <= 2
+    progressive = not fast if options.progressive is None else options.progressive
+    settings: dict[str, Any] = {"optimize": options.effort >= 1, "progressive": progressive}
+    return _save(image, Format.JPEG, exif, quality=quality, subsampling="4:2:0", **settings)
+
+
+def _write_png(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
+    if options.palette or options.max_bytes and quality < DEFAULT_PNG_QUALITY:
+        colors = 256 if quality >= DEFAULT_PNG_QUALITY else max(2, quality * 256 // 100)
+        image = image.convert("RGBA" if image.mode in ("RGBA", "LA") else "RGB")
+        image = image.quantize(colors, method=Image.Quantize.LIBIMAGEQUANT)
+    level = min(9, 1 + options.effort) if options.effort < 9 else 9
+    return _save(image, Format.PNG, exif, compress_level=level)
+
+
+DEFAULT_PNG_QUALITY = 80
+
+
+def _write_webp(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
+    method = min(6, options.effort)
+    return _save(
+        image, Format.WEBP, exif, quality=quality, method=method, lossless=options.lossless
+    )
+
+
+def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
+    settings: dict[str, Any] = {"quality": quality, "speed": 10 - options.effort, "max_threads": 1}
+    if options.lossless:
+        settings |= {"quality": 100, "subsampling": "4:4:4"}
+    return _save(image, Format.AVIF, exif, **settings)
+
+
+def _write_gif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
+    del exif, quality  # GIF has neither
+    return _save(image, Format.GIF, b"")
+
+
+def _save(image: Image.Image, format: Format, exif: bytes, **settings: Any) -> bytes:
+    if exif:
+        settings["exif"] = exif
+    image.info = {}  # what came with the source does not leave with the result
+    sink = io.BytesIO()
+    image.save(sink, format.plugin, **settings)
+    return sink.getvalue()
+
+
+_WRITERS: dict[Format, Callable[[Image.Image, Options, int, bytes], bytes]] = {
+    Format.JPEG: _write_jpeg,
+    Format.PNG: _write_png,
+    Format.WEBP: _write_webp,
+    Format.AVIF: _write_avif,
+    Format.GIF: _write_gif,
+}

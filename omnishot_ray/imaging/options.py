@@ -1,0 +1,437 @@
+"""What can be asked of one rendition: one table of options, and the value that comes of it.
+
+The table is the single source of names, ranges and help texts: query strings, JSON, multipart
+fields, the command line, the OpenAPI document and the reference in `docs/` are read from it.
+"""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omnishot_ray.errors import ContradictoryOptions, FieldError, InvalidParameters
+from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
+from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
+
+FITS = ("cover", "contain", "inside", "outside", "fill")
+GRAVITIES = (
+    "center",
+    "north",
+    "northeast",
+    "east",
+    "southeast",
+    "south",
+    "southwest",
+    "west",
+    "northwest",
+)
+FORMAT_CHOICES = ("auto", *(f.value for f in OUTPUT_FORMATS), "source")
+METADATA_CHOICES = ("strip", "copyright", "keep")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one rendition shall be. None means: the default that depends on the others."""
+
+    width: int | None = None
+    height: int | None = None
+    fit: str | None = None
+    gravity: str = "center"
+    enlarge: bool = False
+    dpr: float = 1.0
+    format: str = "auto"
+    quality: int | None = None
+    max_bytes: int | None = None
+    effort: int = 4
+    progressive: bool | None = None
+    lossless: bool = False
+    palette: bool = False
+    background: str = "ffffff"
+    rotate: int = 0
+    blur: float = 0.0
+    sharpen: float = 0.0
+    grayscale: bool = False
+    normalize: bool = False
+    metadata: str = "copyright"
+    animated: bool = False
+    name: str = "image"
+    accept: tuple[Format, ...] = ()
+    """Formats beyond JPEG and PNG that the client said it can show, best first; for `auto`."""
+
+    @property
+    def resolved_fit(self) -> str:
+        """`cover` when both sides are given, else `inside`."""
+        return self.fit or ("cover" if self.width and self.height else "inside")
+
+    @property
+    def box(self) -> tuple[int | None, int | None]:
+        """The asked width and height in output pixels, `dpr` applied."""
+        return (
+            self.width and round(self.width * self.dpr),
+            self.height and round(self.height * self.dpr),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OptionSpec:
+    """One row of the table: how an option is read, and what is said of it."""
+
+    name: str
+    help: str
+    default: str
+    kind: str
+    """`integer`, `number`, `boolean` or `string`."""
+    choices: tuple[str | int, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    example: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """What would be right, as words: the second half of an error's sentence."""
+        if self.choices:
+            return "one of " + ", ".join(str(choice) for choice in self.choices)
+        if self.kind == "boolean":
+            return "true or false"
+        if self.minimum is not None:
+            unit = "a whole number" if self.kind == "integer" else "a number"
+            return f"{unit} from {self.minimum:g} to {self.maximum:g}"
+        return self.example
+
+
+SPECS: tuple[OptionSpec, ...] = (
+    OptionSpec(
+        "width",
+        "Width in pixels; one side may be left out.",
+        "source width",
+        "integer",
+        minimum=1,
+        maximum=8192,
+    ),
+    OptionSpec(
+        "height",
+        "Height in pixels; one side may be left out.",
+        "source height",
+        "integer",
+        minimum=1,
+        maximum=8192,
+    ),
+    OptionSpec(
+        "fit",
+        "How the picture meets the box: `cover` crops, `contain` pads, `inside` and `outside` "
+        "keep all of it, `fill` stretches.",
+        "cover with both sides, else inside",
+        "string",
+        choices=FITS,
+    ),
+    OptionSpec(
+        "gravity",
+        "Which part stays when `cover` crops, where the picture sits when `contain` pads: a "
+        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height.",
+        "center",
+        "string",
+        example="center, north … northwest, or fp:0.3,0.7",
+    ),
+    OptionSpec(
+        "enlarge",
+        "Scale up when the source is smaller. Without it `cover` gives the largest box of the "
+        "asked aspect that the source holds, and `contain` pads around the unscaled picture.",
+        "false; platforms say true",
+        "boolean",
+    ),
+    OptionSpec(
+        "dpr",
+        "Device pixel ratio: multiplies width and height.",
+        "1",
+        "number",
+        minimum=1,
+        maximum=4,
+    ),
+    OptionSpec(
+        "format",
+        "Format of the result. `auto` takes AVIF or WebP where `Accept` names them, else JPEG, "
+        "or PNG where transparency needs it.",
+        "auto",
+        "string",
+        choices=FORMAT_CHOICES,
+    ),
+    OptionSpec(
+        "quality",
+        "Quality of a lossy result.",
+        "80; AVIF 60",
+        "integer",
+        minimum=1,
+        maximum=100,
+    ),
+    OptionSpec(
+        "max_bytes",
+        "Upper limit of the result's size; the quality is lowered until it fits.",
+        "none",
+        "integer",
+        minimum=100,
+        maximum=2**31 - 1,
+    ),
+    OptionSpec(
+        "effort",
+        "CPU spent on making the file small: 0–2 the fastest encoder of the format, 9 the "
+        "smallest file.",
+        "4",
+        "integer",
+        minimum=0,
+        maximum=9,
+    ),
+    OptionSpec(
+        "progressive",
+        "Write a progressive JPEG.",
+        "true for JPEG from effort 3 on",
+        "boolean",
+    ),
+    OptionSpec("lossless", "Lossless WebP or AVIF.", "false", "boolean"),
+    OptionSpec("palette", "PNG with at most 256 colours.", "false", "boolean"),
+    OptionSpec(
+        "background",
+        "Colour behind padding and flattened transparency, as hexadecimal RGB.",
+        "ffffff",
+        "string",
+        example="a hexadecimal colour such as ffffff or 0a0",
+    ),
+    OptionSpec(
+        "rotate",
+        "Degrees clockwise, after the EXIF orientation, which is always applied.",
+        "0",
+        "integer",
+        choices=(0, 90, 180, 270),
+    ),
+    OptionSpec("blur", "Gaussian blur, sigma in pixels.", "0", "number", minimum=0, maximum=100),
+    OptionSpec(
+        "sharpen",
+        "Unsharp mask, its amount (1 = 100 %).",
+        "0",
+        "number",
+        minimum=0,
+        maximum=10,
+    ),
+    OptionSpec("grayscale", "Remove colour.", "false", "boolean"),
+    OptionSpec("normalize", "Stretch the contrast to the full range.", "false", "boolean"),
+    OptionSpec(
+        "metadata",
+        "What of the metadata stays: nothing, author and copyright, or all of it. GPS goes "
+        "unless `keep`.",
+        "copyright",
+        "string",
+        choices=METADATA_CHOICES,
+    ),
+    OptionSpec(
+        "animated",
+        "`false` takes the first frame of an animation.",
+        "false",
+        "boolean",
+    ),
+    OptionSpec(
+        "platform",
+        "A preset's name; options given beside it override it.",
+        "none",
+        "string",
+        example="a name from /api/platforms",
+    ),
+)
+
+OPTIONS: Mapping[str, OptionSpec] = {spec.name: spec for spec in SPECS}
+
+
+def parse_options(given: Mapping[str, object], base: Options | None = None) -> Options:
+    """Read one rendition's options from strings or JSON values.
+
+    `base` holds what is already decided (defaults of the caller); a `platform` in `given` is laid
+    over it, and every other option over the platform.
+
+    Raises:
+        InvalidParameters: a name is unknown or a value out of range; every fault is in `fields`.
+        ContradictoryOptions: the options exclude each other.
+    """
+    values: dict[str, Any] = {}
+    faults: list[FieldError] = []
+    for name, value in given.items():
+        spec = OPTIONS.get(name)
+        if spec is None:
+            faults.append(FieldError(name, unknown_name(name, OPTIONS)))
+            continue
+        try:
+            values[name] = _read_value(spec, value)
+        except ValueError as fault:
+            faults.append(FieldError(name, str(fault)))
+    if faults:
+        raise InvalidParameters("; ".join(f"{f.name}: {f.detail}" for f in faults), tuple(faults))
+    options = base or Options()
+    platform = values.pop("platform", None)
+    if platform is not None:
+        options = replace(options, **platform_values(platform))
+    options = replace(options, **values)
+    check_consistency(options)
+    return options
+
+
+def platform_values(platform: Platform) -> dict[str, Any]:
+    """The options that a preset stands for."""
+    values: dict[str, Any] = {
+        "width": platform.width,
+        "height": platform.height,
+        "fit": platform.fit,
+        "format": platform.format,
+        "enlarge": platform.enlarge,
+        "background": platform.background,
+        "name": platform.name,
+    }
+    for name in ("quality", "max_bytes", "gravity"):
+        value = getattr(platform, name)
+        if value is not None:
+            values[name] = value
+    return values
+
+
+def check_consistency(options: Options) -> None:
+    """Raise `ContradictoryOptions` where options that are right alone exclude each other."""
+    format = options.format
+    said = format not in ("auto", "source")
+    if options.lossless and said and format not in ("webp", "avif", "png"):
+        raise ContradictoryOptions(
+            f"lossless=true and format={format}: {format} has no lossless form; "
+            "ask for webp, avif or png, or leave lossless out."
+        )
+    if options.lossless and options.max_bytes:
+        raise ContradictoryOptions(
+            "lossless=true and max_bytes: a lossless file cannot be made to fit a size; "
+            "leave one of them out."
+        )
+    if options.lossless and options.palette:
+        raise ContradictoryOptions(
+            "lossless=true and palette=true: reducing colours loses them; leave one of them out."
+        )
+    if options.palette and said and format not in ("png", "gif"):
+        raise ContradictoryOptions(
+            f"palette=true and format={format}: only png and gif have a palette; "
+            "ask for png, or leave palette out."
+        )
+    if options.progressive and said and format != "jpeg":
+        raise ContradictoryOptions(
+            f"progressive=true and format={format}: only jpeg is written progressively; "
+            "ask for jpeg, or leave progressive out."
+        )
+    if options.animated and said and format not in ("gif", "webp"):
+        raise ContradictoryOptions(
+            f"animated=true and format={format}: only gif and webp keep frames; "
+            "ask for one of these, or leave animated out."
+        )
+    if options.dpr != 1 and not (options.width or options.height):
+        raise ContradictoryOptions(
+            "dpr multiplies width and height, and neither is given; add one, or leave dpr out."
+        )
+    limit = 8192
+    if any(side is not None and side > limit for side in options.box):
+        raise ContradictoryOptions(
+            f"{options.width or '-'}×{options.height or '-'} at dpr={options.dpr:g} is larger than "
+            f"{limit} pixels a side; lower the size or dpr."
+        )
+
+
+def unknown_name(name: str, known: Mapping[str, object]) -> str:
+    """The sentence about an unknown name, with the nearest known one."""
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"unknown; did you mean {close[0]}?" if close else f"unknown; known: {', '.join(known)}"
+
+
+def _read_value(spec: OptionSpec, value: object) -> object:
+    text = value.strip() if isinstance(value, str) else value
+    wrong = ValueError(f"{_show(value)} is not {spec.allowed}")
+    if spec.name == "platform":
+        return _read_platform(text)
+    if spec.name == "gravity":
+        return _read_gravity(text, wrong)
+    if spec.name == "background":
+        return _read_colour(text, wrong)
+    if spec.kind == "boolean":
+        return _read_boolean(text, wrong)
+    if spec.kind in ("integer", "number"):
+        number = _read_number(text, spec.kind, wrong)
+        if spec.choices and number not in spec.choices:
+            raise wrong
+        low, high = spec.minimum, spec.maximum
+        if low is not None and high is not None and not low <= number <= high:
+            raise wrong
+        return number
+    if text not in spec.choices:
+        raise wrong
+    return text
+
+
+def _show(value: object) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:37] + "…")
+
+
+def _read_boolean(text: object, wrong: ValueError) -> bool:
+    if isinstance(text, bool):
+        return text
+    if isinstance(text, str) and text.lower() in ("true", "1", "yes", "on"):
+        return True
+    if isinstance(text, str) and text.lower() in ("false", "0", "no", "off"):
+        return False
+    raise wrong
+
+
+def _read_number(text: object, kind: str, wrong: ValueError) -> int | float:
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise wrong
+    try:
+        number = float(text)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if not math.isfinite(number) or (kind == "integer" and number != int(number)):
+        raise wrong
+    return int(number) if kind == "integer" else number
+
+
+def _read_gravity(text: object, wrong: ValueError) -> str:
+    if not isinstance(text, str):
+        raise wrong
+    if text in GRAVITIES:
+        return text
+    if text.startswith("fp:"):
+        read_focal_point(text, wrong)
+        return text
+    raise wrong
+
+
+def read_focal_point(
+    gravity: str, wrong: ValueError = ValueError("not fp:x,y")
+) -> tuple[float, float]:
+    """`fp:0.3,0.7` as two fractions, each from 0 to 1; raises `wrong` otherwise."""
+    try:
+        x, y = (float(part) for part in gravity.removeprefix("fp:").split(","))
+    except ValueError:
+        raise wrong from None
+    if not (0 <= x <= 1 and 0 <= y <= 1):
+        raise wrong
+    return x, y
+
+
+def _read_colour(text: object, wrong: ValueError) -> str:
+    if not isinstance(text, str):
+        raise wrong
+    digits = text.removeprefix("#").lower()
+    if len(digits) == 3:
+        digits = "".join(digit * 2 for digit in digits)
+    if len(digits) != 6 or not all(digit in "0123456789abcdef" for digit in digits):
+        raise wrong
+    return digits
+
+
+def _read_platform(text: object) -> Platform:
+    name = str(text)
+    platform = PLATFORMS.get(name)
+    if platform is None:
+        close = nearest(name)
+        hint = f"did you mean {close}?" if close else "GET /api/platforms lists them."
+        raise ValueError(f"{_show(name)} is not a known platform; {hint}")
+    return platform

@@ -1,0 +1,150 @@
+"""One picture in, N renditions out: the steps, listed where they run.
+
+`process` returns what it measured along with what it made, so whoever calls it needs no metrics
+client inside the engine. A rendition that fails is a value in the result; a source that fails
+raises, because then there is nothing to return.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from omnishot_ray.errors import OmnishotError
+from omnishot_ray.imaging.decode import decode, open_source
+from omnishot_ray.imaging.encode import encode
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition
+from omnishot_ray.imaging.header import Header, read_header
+from omnishot_ray.imaging.limits import Limits, check_header
+from omnishot_ray.imaging.metadata import exif_for
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.transform import has_transparency, render
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What came in. Sizes are upright, in pixels; `bytes` is the size of the file."""
+
+    width: int
+    height: int
+    format: Format
+    bytes: int
+
+
+@dataclass(slots=True)
+class Timings:
+    """Where the time of one task went, in milliseconds of wall clock."""
+
+    queue: float = 0.0
+    decode: float = 0.0
+    transform: float = 0.0
+    encode: float = 0.0
+    cache: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One result. `crop` is in pixels of the upright source, None when nothing was cut off."""
+
+    name: str
+    data: bytes
+    width: int
+    height: int
+    format: Format
+    crop: Crop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRendition:
+    """One rendition that could not be made while others could."""
+
+    name: str
+    error: OmnishotError
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All of one task: renditions in the order they were asked for."""
+
+    source: SourceInfo
+    renditions: tuple[Rendition | FailedRendition, ...]
+    timings: Timings = field(default_factory=Timings)
+
+
+def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
+    """Make every wanted rendition of one picture from one decode.
+
+    Raises:
+        ImageError: the source is of no allowed format, damaged or over a limit.
+    """
+    timings = Timings()
+    started = perf_counter()
+    header = read_header(data)
+    check_header(header, limits)
+    source = open_source(data, header)
+    plans = [_plan(source.size, options) for options in wanted]
+    stored = (source.orientation.applied_to(_needed(source.size, plan)) for plan in plans)
+    widths, heights = zip(*stored, strict=True)
+    decoded = decode(source, Size(max(widths), max(heights)))
+    timings.decode = _ms_since(started)
+
+    renditions: list[Rendition | FailedRendition] = []
+    for options, plan in zip(wanted, plans, strict=True):
+        try:
+            started = perf_counter()
+            orientation = source.orientation.then_rotated(options.rotate)
+            full = _turned(source.size, options)
+            image = render(decoded, full, plan, orientation, source.icc_profile, options)
+            timings.transform += _ms_since(started)
+
+            started = perf_counter()
+            format = choose_format(options, header, has_transparency(image))
+            encoded = encode(image, format, options, exif_for(source.exif, options.metadata))
+            timings.encode += _ms_since(started)
+        except OmnishotError as error:
+            renditions.append(FailedRendition(options.name, error))
+        else:
+            crop = _upright_crop(plan, full, options)
+            renditions.append(Rendition(options.name, encoded, *plan.output, format, crop))
+    info = SourceInfo(*source.size, header.format, len(data))
+    return Result(info, tuple(renditions), timings)
+
+
+def choose_format(options: Options, header: Header, transparent: bool) -> Format:
+    """The format of a result: the one asked for, the source's, or by what the client can show."""
+    if options.format == "source":
+        return header.format if header.format not in (Format.TIFF, Format.BMP) else Format.PNG
+    if options.format != "auto":
+        return Format(options.format)
+    if options.accept:
+        return options.accept[0]
+    return Format.PNG if transparent else Format.JPEG
+
+
+def _plan(upright: Size, options: Options) -> Plan:
+    return plan_rendition(_turned(upright, options), options)
+
+
+def _turned(upright: Size, options: Options) -> Size:
+    return Size(*reversed(upright)) if options.rotate in (90, 270) else upright
+
+
+def _needed(upright: Size, plan: Plan) -> Size:
+    """The size that the whole upright picture has to have so that the crop is not scaled up."""
+    scale = max(plan.scaled.width / plan.crop.width, plan.scaled.height / plan.crop.height)
+    return Size(
+        min(upright.width, -int(-upright.width * scale // 1)),
+        min(upright.height, -int(-upright.height * scale // 1)),
+    )
+
+
+def _upright_crop(plan: Plan, full: Size, options: Options) -> Crop | None:
+    if plan.crop == (0, 0, *full):
+        return None
+    turn = Orientation().then_rotated(options.rotate)
+    left, top, right, bottom = turn.box_before(plan.crop.box, full)
+    return Crop(round(left), round(top), round(right - left), round(bottom - top))
+
+
+def _ms_since(started: float) -> float:
+    return (perf_counter() - started) * 1000.0
