@@ -1,0 +1,1 @@
+"""The HTTP face: routes, parameters, problem+json. Knows an `Optimizer`, not Ray."""

@@ -1,0 +1,188 @@
+"""How renditions leave: one as itself, many as JSON, multipart/mixed or a zip."""
+
+import base64
+import io
+import secrets
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from omnishot_ray.api.fingerprint import etag
+from omnishot_ray.api.problems import as_problem
+from omnishot_ray.errors import OmnishotError
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, SourceInfo, Timings
+
+JSON = "application/json"
+MULTIPART = "multipart/mixed"
+ZIP = "application/zip"
+
+
+def rendition_response(
+    result: Result, rendition: Rendition, caching: Mapping[str, str]
+) -> Response:
+    """One rendition as the body, what is known of it in headers."""
+    headers = {
+        **caching,
+        "Server-Timing": server_timing(result.timings),
+        "X-OmniShot-Source": _describe(result.source),
+        "X-OmniShot-Result": (
+            f"{rendition.width}x{rendition.height};{rendition.format};{len(rendition.data)}"
+        ),
+        "X-Cache": "miss",
+    }
+    if rendition.crop:
+        headers["X-OmniShot-Crop"] = ",".join(map(str, rendition.crop))
+    return Response(rendition.data, headers=headers, media_type=rendition.format.mime)
+
+
+def server_timing(timings: Timings) -> str:
+    """The `Server-Timing` header (W3C), durations in milliseconds."""
+    return ", ".join(f"{name};dur={dur:.2f}" for name, dur in _as_dict(timings).items())
+
+
+def _as_dict(timings: Timings) -> dict[str, float]:
+    return {
+        name: round(getattr(timings, name), 3)
+        for name in ("queue", "decode", "transform", "encode", "cache")
+    }
+
+
+def _describe(source: SourceInfo) -> str:
+    return f"{source.width}x{source.height};{source.format};{source.bytes}"
+
+
+@dataclass(frozen=True, slots=True)
+class VariantsAnswer:
+    """All variants of one picture in the order they were asked for."""
+
+    source: SourceInfo | None
+    timings: Timings
+    made: Sequence[tuple[Rendition, str]]
+    """Each rendition with its entity tag."""
+    failures: Sequence[tuple[str, OmnishotError]]
+    order: Sequence[str]
+    request_id: str
+
+    @classmethod
+    def of(
+        cls,
+        result: Result | None,
+        wanted: Sequence[Options | FailedRendition],
+        digest: bytes,
+        request_id: str,
+    ) -> "VariantsAnswer":
+        """Bring the engine's result together with the variants that never reached it."""
+        options = {item.name: item for item in wanted if isinstance(item, Options)}
+        failed = [item for item in wanted if isinstance(item, FailedRendition)]
+        made = []
+        for rendition in result.renditions if result else ():
+            if isinstance(rendition, FailedRendition):
+                failed.append(rendition)
+            else:
+                made.append((rendition, etag(digest, options[rendition.name])))
+        return cls(
+            result.source if result else None,
+            result.timings if result else Timings(),
+            made,
+            [(item.name, item.error) for item in failed],
+            [item.name for item in wanted],
+            request_id,
+        )
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there is no rendition at all."""
+        return not self.made
+
+    def as_response(self, container: str) -> Response:
+        """The answer in the container that the client likes best."""
+        headers = {
+            "Server-Timing": server_timing(self.timings),
+            "Cache-Control": "no-cache",
+            "Vary": "Accept",
+            "X-Cache": "miss",
+        }
+        if self.source:
+            headers["X-OmniShot-Source"] = _describe(self.source)
+        if container == ZIP:
+            headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
+            return Response(self._zip(), headers=headers, media_type=ZIP)
+        if container == MULTIPART:
+            boundary = secrets.token_hex(16)
+            body = self._multipart(boundary)
+            return Response(body, headers=headers, media_type=f'{MULTIPART}; boundary="{boundary}"')
+        document = self._manifest(lambda r: {"data": base64.b64encode(r.data).decode("ascii")})
+        return Response(orjson.dumps(document), headers=headers, media_type=JSON)
+
+    def _manifest(self, where: Any) -> dict[str, Any]:
+        """The document about all variants; `where(rendition)` says where its bytes are."""
+        entries: dict[str, dict[str, Any]] = {}
+        for rendition, tag in self.made:
+            entries[rendition.name] = {
+                "name": rendition.name,
+                "status": "ok",
+                "width": rendition.width,
+                "height": rendition.height,
+                "format": rendition.format,
+                "bytes": len(rendition.data),
+                "etag": tag,
+                "crop": list(rendition.crop) if rendition.crop else None,
+                **where(rendition),
+                "error": None,
+            }
+        for name, error in self.failures:
+            problem = as_problem(error, self.request_id)
+            entries[name] = {"name": name, "status": "error", "error": problem}
+        return {
+            "source": {
+                "width": self.source.width,
+                "height": self.source.height,
+                "format": self.source.format,
+                "bytes": self.source.bytes,
+            }
+            if self.source
+            else None,
+            "variants": [entries[name] for name in self.order],
+            "timings_ms": _as_dict(self.timings),
+        }
+
+    def _zip(self) -> bytes:
+        """Stored, not deflated: the pictures are compressed already. Dates are fixed."""
+        sink = io.BytesIO()
+        with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+            manifest = self._manifest(lambda rendition: {"file": _file_name(rendition)})
+            archive.writestr(zipfile.ZipInfo("manifest.json"), orjson.dumps(manifest))
+            for rendition, _ in self.made:
+                archive.writestr(zipfile.ZipInfo(_file_name(rendition)), rendition.data)
+        return sink.getvalue()
+
+    def _multipart(self, boundary: str) -> bytes:
+        """First the manifest, then a part for each picture (RFC 2046 §5.1)."""
+        manifest = self._manifest(lambda rendition: {"part": rendition.name})
+        parts = [_part(boundary, JSON, "manifest", "manifest.json", orjson.dumps(manifest))]
+        parts += [
+            _part(boundary, r.format.mime, r.name, _file_name(r), r.data, tag)
+            for r, tag in self.made
+        ]
+        return b"".join((*parts, f"--{boundary}--\r\n".encode()))
+
+
+def _file_name(rendition: Rendition) -> str:
+    return f"{rendition.name}.{rendition.format.extension}"
+
+
+def _part(
+    boundary: str, media_type: str, name: str, filename: str, data: bytes, tag: str | None = None
+) -> bytes:
+    head = (
+        f"--{boundary}\r\nContent-Type: {media_type}\r\nContent-Length: {len(data)}\r\n"
+        f'Content-Disposition: attachment; name="{name}"; filename="{filename}"\r\n'
+    )
+    if tag:
+        head += f"ETag: {tag}\r\n"
+    return head.encode() + b"\r\n" + data + b"\r\n"

@@ -1,0 +1,24 @@
+"""An `Optimizer` without Ray: one thread of this process, for tests and for the command line."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.protocol import ImageTask, Outcome, run_task
+
+
+class LocalOptimizer:
+    """Runs one task after the other in a thread of its own."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+
+    async def optimize(self, task: ImageTask) -> Outcome:
+        """Do the work, after what was asked before it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, run_task, task, self._limits)
+
+    async def check_ready(self) -> dict[str, str]:
+        """A thread is always ready."""
+        return {"engine": "ok"}

@@ -1,0 +1,121 @@
+"""`/health`, `/ready`, the catalogue of platforms, and what a problem's code means."""
+
+from dataclasses import asdict
+from time import time
+from typing import Any
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from omnishot_ray import __version__
+from omnishot_ray.api.openapi import PROBLEM_SCHEMA, problem_docs
+from omnishot_ray.api.problems import describe, http_problem_response, problem_response
+from omnishot_ray.errors import EngineUnavailable
+from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS, RESPONSIVE, Platform
+from omnishot_ray.protocol import Optimizer
+
+_NO_STORE = {"Cache-Control": "no-store"}
+
+
+def build_operation_routes(optimizer: Optimizer) -> APIRouter:
+    """The routes for those who run the service, and the catalogue."""
+    router = APIRouter()
+    started = time()
+    catalogue = orjson.dumps(
+        {
+            "platforms": [_describe(platform) for platform in PLATFORMS.values()],
+            "responsive": [_describe(platform) for platform in RESPONSIVE],
+            "groups": list(GROUPS),
+        }
+    )
+
+    @router.head("/health", include_in_schema=False)
+    @router.get("/health", tags=["operations"], **_HEALTH_DOCS)
+    async def health() -> Response:
+        """200 while this process serves; asks nobody else."""
+        body = b'{"status":"ok","version":"%s","uptime_s":%.1f}' % (
+            __version__.encode(),
+            time() - started,
+        )
+        return Response(body, headers=_NO_STORE, media_type="application/json")
+
+    @router.get("/ready", tags=["operations"], **_READY_DOCS)
+    async def ready(request: Request) -> Response:
+        """200 only when everything that an answer depends on answers."""
+        parts = await optimizer.check_ready()
+        failing = [f"{name}: {state}" for name, state in parts.items() if state != "ok"]
+        if failing:
+            fault = EngineUnavailable(
+                f"Not ready: {'; '.join(failing)}. It is worth asking again in a second."
+            )
+            return problem_response(fault, request.state.request_id)
+        body = orjson.dumps({"status": "ready", "parts": parts})
+        return Response(body, headers=_NO_STORE, media_type="application/json")
+
+    @router.get("/api/platforms", tags=["images"], **_PLATFORMS_DOCS)
+    async def platforms() -> Response:
+        """The catalogue of presets, with the source of every size."""
+        return Response(
+            catalogue,
+            headers={"Cache-Control": "public, max-age=3600"},
+            media_type="application/json",
+        )
+
+    @router.get("/problems/{code}", tags=["operations"], **_PROBLEM_DOCS)
+    async def problem(code: str, request: Request) -> Response:
+        """What the `type` of a problem means."""
+        meaning = describe(code)
+        if meaning is None:
+            return http_problem_response(404, "No such problem", request.state.request_id)
+        return Response(orjson.dumps(meaning), media_type="application/json")
+
+    return router
+
+
+def _describe(platform: Platform) -> dict[str, Any]:
+    values = asdict(platform)
+    limits = {"max_bytes": values.pop("max_bytes")}
+    return {**values, "groups": list(platform.groups), "limits": limits}
+
+
+def _json_docs(summary: str, schema: dict[str, Any], *problems: int) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    return {
+        "summary": summary,
+        "response_class": Response,
+        "responses": {200: {"description": summary, "content": content}, **problem_docs(*problems)},
+    }
+
+
+_HEALTH_DOCS = _json_docs(
+    "The process serves",
+    {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "status": {"const": "ok"},
+            "version": {"type": "string"},
+            "uptime_s": {"type": "number"},
+        },
+    },
+)
+_READY_DOCS = _json_docs(
+    "Everything that an answer depends on answers",
+    {"type": "object", "required": ["status", "parts"]},
+    503,
+)
+_PLATFORMS_DOCS = _json_docs(
+    "The catalogue of platforms",
+    {"type": "object", "required": ["platforms", "responsive", "groups"]},
+)
+_PROBLEM_DOCS = _json_docs("What a problem's code means", {"type": "object"})
+_PROBLEM_DOCS["responses"][404] = {
+    "description": "No such code",
+    "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+}
+_PROBLEM_DOCS["responses"][422] = {
+    "description": "Never: any code is read",
+    "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+}

@@ -1,0 +1,119 @@
+"""Errors over HTTP: RFC 9457 problem documents, and the one table from error class to status."""
+
+import logging
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from omnishot_ray import errors
+from omnishot_ray.errors import OmnishotError
+
+logger = logging.getLogger(__name__)
+
+STATUS: dict[type[OmnishotError], int] = {
+    errors.InvalidParameters: 400,
+    errors.MissingImage: 400,
+    errors.ContradictoryOptions: 422,
+    errors.UnsupportedBody: 415,
+    errors.BodyTooLarge: 413,
+    errors.RequestTimeout: 408,
+    errors.UnsupportedFormat: 415,
+    errors.CorruptImage: 422,
+    errors.LimitExceeded: 422,
+    errors.AllVariantsFailed: 422,
+    errors.Overloaded: 429,
+    errors.TaskTimeout: 504,
+    errors.EngineUnavailable: 503,
+    errors.InternalError: 500,
+}
+"""Status of each error; a class that is not listed takes its nearest listed ancestor's, else 500."""
+
+_HTTP_TITLES = {
+    404: ("not-found", "Nothing at this address", "GET /docs lists what is served."),
+    405: ("method-not-allowed", "Method not allowed", "The Allow header names the methods."),
+}
+
+
+def status_of(error: OmnishotError) -> int:
+    """The HTTP status of an error, by class ancestry."""
+    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+
+
+def as_problem(error: OmnishotError, instance: str) -> dict[str, Any]:
+    """The problem document of an error; `instance` is the request id."""
+    return _document(
+        error.code,
+        error.title,
+        status_of(error),
+        error.detail,
+        instance,
+        [{"name": field.name, "detail": field.detail} for field in error.fields],
+    )
+
+
+def problem_response(error: OmnishotError, instance: str) -> Response:
+    """The answer for an error, with `Retry-After` where waiting helps."""
+    headers = {}
+    if isinstance(error, errors.Overloaded):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    elif isinstance(error, errors.EngineUnavailable):
+        headers["Retry-After"] = "1"
+    return _response(as_problem(error, instance), headers)
+
+
+def http_problem_response(status: int, detail: str, instance: str, headers: Any = None) -> Response:
+    """The answer for what the router itself turns away (404, 405, unreadable form data)."""
+    code, title, hint = _HTTP_TITLES.get(status, ("http", "Request not possible", ""))
+    return _response(
+        _document(code, title, status, f"{detail}. {hint}".strip(), instance, []), headers
+    )
+
+
+async def handle_error(request: Request, error: Exception) -> Response:
+    """Exception handler for named errors."""
+    assert isinstance(error, OmnishotError)
+    return problem_response(error, request.state.request_id)
+
+
+async def handle_http_error(request: Request, error: Exception) -> Response:
+    """Exception handler for Starlette's own HTTP errors."""
+    status = getattr(error, "status_code", 500)
+    detail = str(getattr(error, "detail", "")) or "The request cannot be answered"
+    headers = getattr(error, "headers", None)
+    return http_problem_response(status, detail.rstrip("."), request.state.request_id, headers)
+
+
+def _document(
+    code: str, title: str, status: int, detail: str, instance: str, fields: list[dict[str, str]]
+) -> dict[str, Any]:
+    return {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "errors": fields,
+    }
+
+
+def _response(document: dict[str, Any], headers: dict[str, str] | None) -> Response:
+    return Response(
+        orjson.dumps(document),
+        document["status"],
+        {**(headers or {}), "Cache-Control": "no-store"},
+        media_type="application/problem+json",
+    )
+
+
+def describe(code: str) -> dict[str, Any] | None:
+    """What `/problems/{code}` says of a code; None when there is no such code."""
+    for cls, status in STATUS.items():
+        if cls.code == code:
+            meaning = (cls.__doc__ or "").split(";")[0].strip()
+            return {"code": code, "title": cls.title, "status": status, "meaning": meaning}
+    for status, (http_code, title, hint) in _HTTP_TITLES.items():
+        if http_code == code:
+            return {"code": code, "title": title, "status": status, "meaning": hint}
+    return None

@@ -1,0 +1,1 @@
+"""What is measured, and the tables that it is aggregated in."""
