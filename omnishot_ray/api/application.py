@@ -20,8 +20,14 @@ Errors are always `application/problem+json`.
 """
 
 
-def create_app(optimizer: Optimizer, config: ApiConfig) -> Starlette:
-    """Build the ASGI application in front of an `Optimizer`."""
+def create_app(
+    optimizer: Optimizer, config: ApiConfig, *, server_sends_request_id: bool = False
+) -> Starlette:
+    """Build the ASGI application in front of an `Optimizer`.
+
+    `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
+    it back by itself, as Ray Serve does.
+    """
     app = FastAPIOffline(
         title="OmniShot Ray",
         version=__version__,
@@ -31,5 +37,5 @@ def create_app(optimizer: Optimizer, config: ApiConfig) -> Starlette:
     )
     app.include_router(build_image_routes(optimizer, config))
     app.include_router(build_operation_routes(optimizer))
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, server_sends_request_id=server_sends_request_id)
     return app

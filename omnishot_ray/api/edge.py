@@ -27,8 +27,9 @@ _DOCS_PATHS = ("/docs", "/static-offline-docs")
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, server_sends_request_id: bool = False) -> None:
         self._app = app
+        self._sends_request_id = not server_sends_request_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
@@ -45,7 +46,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
+                if self._sends_request_id:
+                    headers["X-Request-Id"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Content-Security-Policy"] = csp
                 headers["Referrer-Policy"] = "no-referrer"

@@ -1,0 +1,57 @@
+"""The one place where everything is wired together: settings in, a Serve application out."""
+
+import os
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+
+from omnishot_ray.serving.gateway import Gateway
+from omnishot_ray.serving.resizer import Resizer
+from omnishot_ray.settings import Settings, load_settings
+
+
+def build_app(args: dict[str, Any]) -> Application:
+    """Serve's application builder: `import_path: omnishot_ray.app:build_app`.
+
+    `args` are settings as nested values (see `omnishot_ray.settings`); the environment of the
+    process that builds the application overrides them. Raises `ConfigError`.
+    """
+    return assemble(load_settings(args, os.environ))
+
+
+def assemble(settings: Settings) -> Application:
+    """Wrap the plain classes as deployments and bind them to each other."""
+    scale = settings.resizers
+    resizers = serve.deployment(
+        Resizer,
+        name="Resizer",
+        # The gateways bound what is in flight; this only has to be above their sum.
+        max_ongoing_requests=max(
+            16, 2 * settings.gateways.replicas * settings.dispatch.batches_per_replica
+        ),
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=scale.min_replicas,
+            max_replicas=scale.max_replicas,
+            target_ongoing_requests=scale.target_batches,
+            metrics_interval_s=1.0,
+            look_back_period_s=5.0,
+            upscale_delay_s=scale.upscale_delay_s,
+            downscale_delay_s=scale.downscale_delay_s,
+        ),
+        request_router_config=RequestRouterConfig(
+            request_router_class="omnishot_ray.serving.routing:LeastLoadedRouter"
+        ),
+        ray_actor_options={"num_cpus": scale.num_cpus},
+        graceful_shutdown_timeout_s=15,
+    ).bind(settings.limits)
+    gateways = serve.deployment(
+        serve.ingress()(Gateway),
+        name="Gateway",
+        num_replicas=settings.gateways.replicas,
+        max_ongoing_requests=settings.gateways.max_ongoing_requests,
+        ray_actor_options={"num_cpus": settings.gateways.num_cpus},
+        graceful_shutdown_timeout_s=15,
+    )
+    return gateways.bind(resizers, settings.api, settings.dispatch, settings.limits)

@@ -1,0 +1,106 @@
+"""All settings in one value: the packages' own configs, from YAML or arguments and `OMNISHOT_*`.
+
+This is the only module that reads the environment. A name has the form of its path, in the
+environment joined by two underscores: `dispatch.inline_ms` is `OMNISHOT_DISPATCH__INLINE_MS`.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.errors import ConfigError
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.serving.dispatch import DispatchConfig
+from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
+
+PREFIX = "OMNISHOT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set."""
+
+    limits: Limits = field(default_factory=Limits)
+    api: ApiConfig = field(default_factory=ApiConfig)
+    dispatch: DispatchConfig = field(default_factory=DispatchConfig)
+    gateways: GatewayScale = field(default_factory=GatewayScale)
+    resizers: ResizerScale = field(default_factory=ResizerScale)
+
+
+_ADAPTER = TypeAdapter(Settings)
+
+
+def load_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings:
+    """Settings of nested `given` values, overridden by the environment.
+
+    Raises:
+        ConfigError: a name is unknown (the nearest known one is said) or a value is wrong.
+    """
+    merged = _merge(dict(given), _nested(environment))
+    _refuse_unknown(merged, Settings, "")
+    try:
+        return _ADAPTER.validate_python(merged)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigError(f"Wrong settings: {faults}") from None
+
+
+def known_names(config: type = Settings, prefix: str = "") -> dict[str, Any]:
+    """Every setting's dotted name with its type, in order."""
+    names: dict[str, Any] = {}
+    for item in fields(config):
+        name = f"{prefix}{item.name}"
+        if isinstance(item.type, type) and is_dataclass(item.type):
+            names |= known_names(item.type, f"{name}.")
+        else:
+            names[name] = item.type
+    return names
+
+
+def _nested(environment: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith(PREFIX):
+            continue
+        *path, last = name.removeprefix(PREFIX).lower().split("__")
+        node = tree
+        for step in path:
+            node = node.setdefault(step, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"{name}: {step} is both a value and a group of settings")
+        node[last] = value
+    return tree
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            base[key] = _merge(dict(below), value)
+        else:
+            base[key] = value
+    return base
+
+
+def _refuse_unknown(values: Mapping[str, Any], config: type, prefix: str) -> None:
+    known = {item.name: item.type for item in fields(config)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"Unknown setting {prefix}{name}; {_hint(prefix + name)}")
+        kind = known[name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{prefix}{name} is a group of settings, not a value")
+            _refuse_unknown(value, kind, f"{prefix}{name}.")
+
+
+def _hint(name: str) -> str:
+    names = known_names()
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}"
