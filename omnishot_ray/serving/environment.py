@@ -25,8 +25,30 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+STARTUP_ENVIRONMENT = {
+    # Workers are started while Ray itself still starts, and import what every actor of the
+    # service needs, instead of one wave of actors after the other.
+    "RAY_enable_worker_prestart": "1",
+    "RAY_preload_python_modules": "omnishot_ray.app,ray.serve._private.replica",
+}
+"""For a Ray that is started for this service alone on this machine."""
 
-def prepare_environment(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Set what is not set yet. Has to run before `ray` is imported."""
-    for name, value in RAY_ENVIRONMENT.items():
+DEV_ENVIRONMENT = {
+    # Everything listens on the loopback address: no token to carry around.
+    "RAY_AUTH_MODE": "disabled",
+    # Ctrl-C should not take half a minute.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+}
+
+
+def prepare_environment(
+    profile: str, environment: MutableMapping[str, str] = os.environ
+) -> None:
+    """Set what is not set yet, for the profile `dev` or `prod`. Runs before `ray` is imported."""
+    wanted = RAY_ENVIRONMENT | STARTUP_ENVIRONMENT
+    if profile == "dev":
+        wanted |= DEV_ENVIRONMENT
+    else:
+        wanted |= {"RAY_AUTH_MODE": "token"}
+    for name, value in wanted.items():
         environment.setdefault(name, value)

@@ -1,0 +1,49 @@
+# What can be done here. `make help` lists it.
+SHELL := /bin/bash
+BIN := .venv/bin
+PORT ?= 8000
+ARGS ?=
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench peers loadtest lock clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: ## System libraries, .venv, locked packages, pillow-simd for this CPU
+	@scripts/setup serve
+
+setup-dev: ## The same with what tests, linters and benchmarks need
+	@scripts/setup dev
+
+serve: setup ## The service in the foreground on 127.0.0.1:8000 (PORT=…, ARGS='--profile prod')
+	@exec $(BIN)/omnishot serve --port $(PORT) $(ARGS)
+
+test: setup-dev ## Every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-fast: setup-dev ## Tests that start no service
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/contract $(ARGS)
+
+lint: setup-dev ## Format, lint, types, and the borders between packages
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: setup-dev ## Format and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup-dev ## The engine alone: every row of the peers in one process
+	@$(BIN)/python benchmarks/engine.py $(ARGS)
+
+peers: setup-dev ## This service against Express + sharp on the same cores
+	@$(BIN)/python benchmarks/peers/compare.py $(ARGS)
+
+lock: ## Lock the dependencies anew (needs uv)
+	@scripts/lock
+
+clean: ## Remove what was made here, the environment too
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis out \
+		benchmarks/.cache benchmarks/peers/express_sharp/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,173 @@
+"""`omnishot optimize`: files in, renditions out, in this process."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from omnishot_ray.errors import OmnishotError
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import Options, parse_options
+from omnishot_ray.imaging.pipeline import FailedRendition
+from omnishot_ray.protocol import ImageTask, run_task
+
+_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one rendition of one file."""
+
+    source: str
+    rendition: str
+    before: int
+    after: int = 0
+    size: str = ""
+    ms: float = 0.0
+    error: str | None = None
+
+
+def wanted_options(platforms: Sequence[str], given: dict[str, Any]) -> tuple[Options, ...]:
+    """The renditions of a command line. Raises `ValueError` with a sentence for the user."""
+    try:
+        if platforms:
+            return tuple(parse_options({"platform": name, **given}) for name in platforms)
+        return (replace(parse_options(given), name="optimized"),)
+    except OmnishotError as error:
+        raise ValueError(str(error)) from None
+
+
+def optimize_files(
+    sources: Sequence[Path], wanted: Sequence[Options], output: Path, *, as_json: bool
+) -> int:
+    """Write all renditions and say what was saved. Returns the exit code: 1 when some failed."""
+    started = perf_counter()
+    files = list(_find_files(sources))
+    output.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    for path in _with_progress(files, quiet=as_json):
+        rows += _optimize_file(path, wanted, output)
+    seconds = perf_counter() - started
+    if as_json:
+        _print_json(rows, seconds)
+    else:
+        _print_table(rows, seconds, output)
+    return 1 if not rows or any(row.error for row in rows) else 0
+
+
+def _find_files(sources: Sequence[Path]) -> Iterator[Path]:
+    for source in sources:
+        if source.is_dir():
+            yield from (
+                path
+                for path in sorted(source.rglob("*"))
+                if path.suffix.lower() in _SUFFIXES and path.is_file()
+            )
+        else:
+            yield source
+
+
+def _optimize_file(path: Path, wanted: Sequence[Options], output: Path) -> list[Row]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return [Row(str(path), "-", 0, error=error.strerror or "cannot be read")]
+    started = perf_counter()
+    outcome = run_task(ImageTask(data, tuple(wanted), path.name), Limits())
+    ms = (perf_counter() - started) * 1000.0
+    if isinstance(outcome, OmnishotError):
+        return [Row(str(path), "-", len(data), error=str(outcome))]
+    rows = []
+    for rendition in outcome.renditions:
+        if isinstance(rendition, FailedRendition):
+            rows.append(
+                Row(str(path), rendition.name, len(data), error=str(rendition.error))
+            )
+            continue
+        target = output / f"{path.stem}.{rendition.name}.{rendition.format.extension}"
+        _write_atomically(target, rendition.data)
+        size = f"{rendition.width}×{rendition.height}"
+        share = ms / len(outcome.renditions)
+        rows.append(
+            Row(str(path), rendition.name, len(data), len(rendition.data), size, share)
+        )
+    return rows
+
+
+def _write_atomically(target: Path, data: bytes) -> None:
+    """A reader never sees half a file."""
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_bytes(data)
+    partial.replace(target)
+
+
+def _with_progress(files: Sequence[Path], *, quiet: bool) -> Iterator[Path]:
+    if quiet or len(files) < 2 or not sys.stderr.isatty():
+        yield from files
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(files, "Optimizing", console=Console(stderr=True), transient=True)
+
+
+def _print_json(rows: Sequence[Row], seconds: float) -> None:
+    document = {
+        "renditions": [
+            {
+                "source": row.source,
+                "name": row.rendition,
+                "bytes_before": row.before,
+                "bytes_after": row.after,
+                "size": row.size,
+                "ms": round(row.ms, 1),
+                "error": row.error,
+            }
+            for row in rows
+        ],
+        "seconds": round(seconds, 3),
+        "failed": sum(row.error is not None for row in rows),
+    }
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def _print_table(rows: Sequence[Row], seconds: float, output: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (
+        ("file", "left"),
+        ("rendition", "left"),
+        ("pixels", "right"),
+        ("before", "right"),
+        ("after", "right"),
+        ("saved", "right"),
+        ("ms", "right"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        name = Path(row.source).name
+        if row.error:
+            table.add_row(name, row.rendition, "", _size(row.before), "[red]failed[/]", "", "")
+            continue
+        saved = f"{100 * (1 - row.after / row.before):.0f} %" if row.before else ""
+        table.add_row(
+            name, row.rendition, row.size, _size(row.before), _size(row.after), saved, f"{row.ms:.0f}"
+        )
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    done = sum(row.error is None for row in rows)
+    console.print(f"{done} renditions in {seconds:.2f} s, in {output}", highlight=False)
+    for row in rows:
+        if row.error:
+            console.print(f"[red]{Path(row.source).name}[/]: {row.error}", highlight=False)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,176 @@
+"""`omnishot serve`: a Ray of its own, the service on it, and a ready line."""
+
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic, sleep
+from types import FrameType
+from typing import Any
+
+import click
+import yaml
+
+from omnishot_ray.errors import ConfigError
+from omnishot_ray.serving.environment import prepare_environment
+from omnishot_ray.settings import Settings, load_settings
+
+_READY_DEADLINE_S = 90.0
+_APP_NAME = "omnishot"
+_SAMPLE = Path("tests/data/photo_tomatoes_2912x4368.jpg")
+
+
+def serve_in_foreground(
+    host: str, port: int, profile: str, config: Path | None, address: str | None
+) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the exit code."""
+    started = monotonic()
+    try:
+        settings = load_settings(_read_config(config), os.environ)
+    except ConfigError as error:
+        click.echo(f"omnishot: {error}", err=True)
+        return 2
+    if _is_taken(host, port):
+        click.echo(
+            f"omnishot: port {port} on {host} is taken; end what listens there or pass --port.",
+            err=True,
+        )
+        return 3
+    prepare_environment(profile)  # before anything imports Ray
+    stop = _stop_on_signals()
+    import ray
+
+    imports = threading.Thread(target=_import_serve)
+    imports.start()  # overlaps with the start of Ray's own processes
+    if address:
+        ray.init(address=address, log_to_driver=False)
+    else:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            num_cpus=_ray_cpus(settings),
+            configure_logging=False,
+        )
+    imports.join()
+    try:
+        _run(host, port, settings)
+        if not _wait_until_ready(host, port, stop):
+            click.echo("omnishot: the service did not become ready; see `omnishot doctor`.", err=True)
+            return 1 if not stop.is_set() else 0
+        click.echo(_ready_text(host, port, settings, monotonic() - started))
+        sys.stdout.flush()
+        stop.wait()
+        return 0
+    finally:
+        _shut_down(leave_ray=bool(address))
+
+
+def _run(host: str, port: int, settings: Settings) -> None:
+    from ray import serve
+    from ray.serve.config import HTTPOptions, ProxyLocation
+
+    from omnishot_ray.app import assemble
+
+    serve.start(
+        proxy_location=ProxyLocation.EveryNode,
+        http_options=HTTPOptions(host=host, port=port),
+        logging_config={"enable_access_log": False},
+    )
+    serve.run(
+        assemble(settings),
+        name=_APP_NAME,
+        route_prefix="/",
+        logging_config={"enable_access_log": False},
+    )
+
+
+def _import_serve() -> None:
+    import omnishot_ray.app  # noqa: F401
+
+
+def _ray_cpus(settings: Settings) -> int:
+    """As many as the deployments reserve, also where the machine has fewer cores."""
+    needed = (
+        settings.resizers.max_replicas * settings.resizers.num_cpus
+        + settings.gateways.replicas * settings.gateways.num_cpus
+    )
+    return max(1, round(needed))
+
+
+def _read_config(path: Path | None) -> Mapping[str, Any]:
+    """Settings of a YAML file: plain, or a Serve config with them as its application's args."""
+    if path is None:
+        return {}
+    document = yaml.safe_load(path.read_text()) or {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path.name} has to hold names and values")
+    if "applications" in document:
+        args: Mapping[str, Any] = document["applications"][0].get("args", {})
+        return args
+    return document
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def request_stop(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request_stop)
+    return stop
+
+
+def _wait_until_ready(host: str, port: int, stop: threading.Event) -> bool:
+    deadline = monotonic() + _READY_DEADLINE_S
+    while monotonic() < deadline and not stop.is_set():
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}/ready", timeout=5) as answer:
+                if answer.status == 200:
+                    return True
+        except (urllib.error.URLError, OSError):
+            sleep(0.05)
+    return False
+
+
+def _ready_text(host: str, port: int, settings: Settings, seconds: float) -> str:
+    url = f"http://{host}:{port}"
+    sample = shlex.quote(str(_SAMPLE if _SAMPLE.exists() else "photo.jpg"))
+    scale = settings.resizers
+    return (
+        f"OmniShot Ray is ready at {url} after {seconds:.1f} s: "
+        f"{settings.gateways.replicas} gateways, {scale.min_replicas} to {scale.max_replicas} "
+        "resizers.\nTry:\n"
+        f"  curl --data-binary @{sample} -o instagram-post.jpg "
+        f"'{url}/api/optimize?platform=instagram-post'\n"
+        f"Documentation: {url}/docs    Stop: Ctrl-C"
+    )
+
+
+def _shut_down(leave_ray: bool) -> None:
+    import ray
+    from ray import serve
+
+    if leave_ray:
+        serve.delete(_APP_NAME)
+    else:
+        serve.shutdown()
+    ray.shutdown()
