@@ -1,5 +1,6 @@
 """The HTTP application, put together."""
 
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -28,7 +29,7 @@ def create_app(
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
-    app = FastAPIOffline(
+    app: FastAPI = FastAPIOffline(
         title="OmniShot Ray",
         version=__version__,
         description=_DESCRIPTION,

@@ -61,7 +61,8 @@ async def read_upload(request: Request, config: ApiConfig) -> Upload:
             data = await _read_raw(request.receive, limit)
     except TimeoutError:
         raise RequestTimeout(
-            f"The body did not arrive within {config.body_timeout_s:g} s; send it faster or smaller."
+            f"The body did not arrive within {config.body_timeout_s:g} s; "
+            "send it faster, or make it smaller."
         ) from None
     if not data:
         raise MissingImage("The body is empty; send the bytes of the picture in it.")

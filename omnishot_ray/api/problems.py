@@ -28,7 +28,7 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.EngineUnavailable: 503,
     errors.InternalError: 500,
 }
-"""Status of each error; a class that is not listed takes its nearest listed ancestor's, else 500."""
+"""Status of each error; a class that is not listed takes its nearest ancestor's, else 500."""
 
 _HTTP_TITLES = {
     404: ("not-found", "Nothing at this address", "GET /docs lists what is served."),

@@ -54,6 +54,7 @@ def serve(host: str, port: int, profile: str, config: Path | None, address: str 
 @click.pass_context
 def optimize(
     context: click.Context,
+    /,
     sources: tuple[Path, ...],
     platforms: tuple[str, ...],
     output: Path,

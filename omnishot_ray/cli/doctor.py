@@ -198,5 +198,3 @@ def _port(port: int) -> Finding:
             mend = "Something listens there already (perhaps this service); else pass --port."
             return Finding(name, _POOR, "taken", mend)
     return Finding(name, _GOOD, "free")
-
-

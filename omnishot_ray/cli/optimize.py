@@ -14,9 +14,7 @@ from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition
 from omnishot_ray.protocol import ImageTask, run_task
 
-_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"}
-)
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +83,13 @@ def _optimize_file(path: Path, wanted: Sequence[Options], output: Path) -> list[
     rows = []
     for rendition in outcome.renditions:
         if isinstance(rendition, FailedRendition):
-            rows.append(
-                Row(str(path), rendition.name, len(data), error=str(rendition.error))
-            )
+            rows.append(Row(str(path), rendition.name, len(data), error=str(rendition.error)))
             continue
         target = output / f"{path.stem}.{rendition.name}.{rendition.format.extension}"
         _write_atomically(target, rendition.data)
         size = f"{rendition.width}×{rendition.height}"
         share = ms / len(outcome.renditions)
-        rows.append(
-            Row(str(path), rendition.name, len(data), len(rendition.data), size, share)
-        )
+        rows.append(Row(str(path), rendition.name, len(data), len(rendition.data), size, share))
     return rows
 
 
@@ -158,7 +152,13 @@ def _print_table(rows: Sequence[Row], seconds: float, output: Path) -> None:
             continue
         saved = f"{100 * (1 - row.after / row.before):.0f} %" if row.before else ""
         table.add_row(
-            name, row.rendition, row.size, _size(row.before), _size(row.after), saved, f"{row.ms:.0f}"
+            name,
+            row.rendition,
+            row.size,
+            _size(row.before),
+            _size(row.after),
+            saved,
+            f"{row.ms:.0f}",
         )
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)

@@ -62,7 +62,9 @@ def serve_in_foreground(
     try:
         _run(host, port, settings)
         if not _wait_until_ready(host, port, stop):
-            click.echo("omnishot: the service did not become ready; see `omnishot doctor`.", err=True)
+            click.echo(
+                "omnishot: the service did not become ready; see `omnishot doctor`.", err=True
+            )
             return 1 if not stop.is_set() else 0
         click.echo(_ready_text(host, port, settings, monotonic() - started))
         sys.stdout.flush()

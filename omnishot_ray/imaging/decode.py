@@ -7,7 +7,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from PIL import Image, ImageFile
@@ -17,10 +17,8 @@ from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header
 
-try:  # registers AVIF with Pillow; `omnishot doctor` reports when it is missing
+with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
     import pillow_avif  # noqa: F401
-except ImportError:
-    pass
 
 DRAFT_MARGIN = 1.0
 """How many times larger than a rendition the DCT-scaled JPEG stays, at least, on each side."""

@@ -11,8 +11,13 @@ from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.transform import flatten
 
-DEFAULT_QUALITY = {Format.AVIF: 60}
+_DEFAULT_QUALITY = {Format.AVIF: 60}
 """AVIF's scale runs lower: 60 looks like 80 elsewhere."""
+
+
+def asked_quality(format: Format, options: Options) -> int:
+    """The quality asked for, or the format's default."""
+    return options.quality or _DEFAULT_QUALITY.get(format, 80)
 
 
 def encode(image: Image.Image, format: Format, options: Options, exif: bytes) -> bytes:
@@ -24,7 +29,7 @@ def encode(image: Image.Image, format: Format, options: Options, exif: bytes) ->
     writer = _WRITERS[format]
     if format is Format.JPEG:
         image = flatten(image, options.background)
-    quality = options.quality or DEFAULT_QUALITY.get(format, 80)
+    quality = asked_quality(format, options)
     data = writer(image, options, quality, exif)
     if options.max_bytes is None or len(data) <= options.max_bytes:
         return data
@@ -60,15 +65,12 @@ def _write_jpeg(image: Image.Image, options: Options, quality: int, exif: bytes)
 
 
 def _write_png(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
-    if options.palette or options.max_bytes and quality < DEFAULT_PNG_QUALITY:
-        colors = 256 if quality >= DEFAULT_PNG_QUALITY else max(2, quality * 256 // 100)
+    must_shrink = quality < asked_quality(Format.PNG, options)
+    if options.palette or must_shrink:
+        colors = max(2, 256 * quality // 100) if must_shrink else 256
         image = image.convert("RGBA" if image.mode in ("RGBA", "LA") else "RGB")
         image = image.quantize(colors, method=Image.Quantize.LIBIMAGEQUANT)
-    level = min(9, 1 + options.effort) if options.effort < 9 else 9
-    return _save(image, Format.PNG, exif, compress_level=level)
-
-
-DEFAULT_PNG_QUALITY = 80
+    return _save(image, Format.PNG, exif, compress_level=min(9, 1 + options.effort))
 
 
 def _write_webp(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
@@ -86,7 +88,7 @@ def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes)
 
 
 def _write_gif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
-    del exif, quality  # GIF has neither
+    del options, exif, quality  # GIF has none of it
     return _save(image, Format.GIF, b"")
 
 

@@ -23,7 +23,7 @@ class Limits:
 
 
 def check_header(header: Header, limits: Limits) -> None:
-    """Raise `LimitExceeded` when decoding the picture that `header` describes would cost too much."""
+    """Raise `LimitExceeded` when decoding what `header` describes would cost too much."""
     width, height = header.width, header.height
     if max(width, height) > limits.max_source_side:
         raise LimitExceeded(

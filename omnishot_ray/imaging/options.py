@@ -393,26 +393,21 @@ def _read_number(text: object, kind: str, wrong: ValueError) -> int | float:
 
 
 def _read_gravity(text: object, wrong: ValueError) -> str:
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not (text in GRAVITIES or text.startswith("fp:")):
         raise wrong
-    if text in GRAVITIES:
-        return text
     if text.startswith("fp:"):
-        read_focal_point(text, wrong)
-        return text
-    raise wrong
+        try:
+            read_focal_point(text)
+        except ValueError:
+            raise wrong from None
+    return text
 
 
-def read_focal_point(
-    gravity: str, wrong: ValueError = ValueError("not fp:x,y")
-) -> tuple[float, float]:
-    """`fp:0.3,0.7` as two fractions, each from 0 to 1; raises `wrong` otherwise."""
-    try:
-        x, y = (float(part) for part in gravity.removeprefix("fp:").split(","))
-    except ValueError:
-        raise wrong from None
+def read_focal_point(gravity: str) -> tuple[float, float]:
+    """`fp:0.3,0.7` as two fractions, each from 0 to 1; raises `ValueError` otherwise."""
+    x, y = (float(part) for part in gravity.removeprefix("fp:").split(","))
     if not (0 <= x <= 1 and 0 <= y <= 1):
-        raise wrong
+        raise ValueError(f"{gravity} lies outside the picture")
     return x, y
 
 

@@ -12,7 +12,7 @@ def compiled_level() -> str:
     """
     from PIL import Image  # noqa: PLC0415 - the doctor reports when it cannot be imported
 
-    core = Path(Image.core.__file__).read_bytes()
+    core = Path(str(Image.core.__file__)).read_bytes()  # type: ignore[attr-defined]
     if not core.startswith(b"\x7fELF"):
         return "unknown"
     return "AVX2" if _count_vpmaddwd_ymm(core) > 20 else "SSE4"

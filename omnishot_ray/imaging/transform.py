@@ -1,6 +1,7 @@
 """Pixels to pixels: crop and resize in one pass, turn the small result, then the filters."""
 
 from functools import lru_cache
+from typing import cast
 
 from PIL import Image, ImageFilter, ImageOps
 
@@ -29,8 +30,7 @@ def render(
     image = _turn(image, orientation)
     image = to_srgb(image, icc_profile)
     image = _adjust(image, options)
-    image = _pad(image, plan, options)
-    return image
+    return _pad(image, plan, options)
 
 
 def _resize(decoded: Image.Image, full: Size, plan: Plan, orientation: Orientation) -> Image.Image:
@@ -45,7 +45,8 @@ def _resize(decoded: Image.Image, full: Size, plan: Plan, orientation: Orientati
         stored_box.bottom * scale_y,
     )
     size = orientation.applied_to(plan.scaled)
-    if size == decoded.size and box == (0, 0, *decoded.size):
+    whole = box == Box(0, 0, decoded.width, decoded.height)
+    if whole and (decoded.width, decoded.height) == size:
         return decoded.copy()
     return decoded.resize(size, RESAMPLING, box=box)
 
@@ -113,8 +114,8 @@ def has_transparency(image: Image.Image) -> bool:
     """Whether any pixel is not fully opaque."""
     if image.mode not in ("RGBA", "LA"):
         return False
-    low, _ = image.getchannel("A").getextrema()
-    return isinstance(low, int) and low < 255
+    low, _ = cast(tuple[int, int], image.getchannel("A").getextrema())
+    return low < 255
 
 
 @lru_cache(maxsize=256)

@@ -197,5 +197,3 @@ def _timed(outcome: Outcome, queue_s: float) -> Outcome:
 def _settle(waiting: Waiting, outcome: Outcome) -> None:
     if not waiting.outcome.done():
         waiting.outcome.set_result(outcome)
-
-

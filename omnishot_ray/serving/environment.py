@@ -41,9 +41,7 @@ DEV_ENVIRONMENT = {
 }
 
 
-def prepare_environment(
-    profile: str, environment: MutableMapping[str, str] = os.environ
-) -> None:
+def prepare_environment(profile: str, environment: MutableMapping[str, str] = os.environ) -> None:
     """Set what is not set yet, for the profile `dev` or `prod`. Runs before `ray` is imported."""
     wanted = RAY_ENVIRONMENT | STARTUP_ENVIRONMENT
     if profile == "dev":

@@ -26,7 +26,7 @@ class Gateway:
         self._dispatcher = Dispatcher(ReplicaPool(resizers), dispatch, limits)
         self._api = api
 
-    def __serve_build_asgi_app__(self) -> Starlette:  # noqa: PLW3201 - Serve's own hook
+    def __serve_build_asgi_app__(self) -> Starlette:
         app = create_app(self._dispatcher, self._api, server_sends_request_id=True)
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()

@@ -16,7 +16,7 @@ from ray.serve.request_router import (
 from omnishot_ray.serving import census
 
 
-class LeastLoadedRouter(FIFOMixin, RequestRouter):
+class LeastLoadedRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]
     """Routes to the replica with the fewest requests in flight from here."""
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
@@ -30,6 +30,7 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         """All candidates, the shortest line first, each a rank of its own."""
+        del pending_request  # one batch is like the other
         lengths = self.replica_queue_len_cache
         ranked = sorted(candidate_replicas, key=lambda r: lengths.get(r.replica_id) or 0)
         return [[replica] for replica in ranked]
