@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
-from omnishot_ray.imaging.pipeline import FailedRendition
+from omnishot_ray.imaging.pipeline import FailedRendition, Rendition
 from omnishot_ray.protocol import ImageTask, run_task
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"})
@@ -48,8 +49,9 @@ def optimize_files(
     files = list(_find_files(sources))
     output.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    for path in _with_progress(files, quiet=as_json):
-        rows += _optimize_file(path, wanted, output)
+    written: set[Path] = set()
+    for path, folder in _with_progress(files, quiet=as_json):
+        rows += _optimize_file(path, wanted, output / folder, written)
     seconds = perf_counter() - started
     if as_json:
         _print_json(rows, seconds)
@@ -58,19 +60,20 @@ def optimize_files(
     return 1 if not rows or any(row.error for row in rows) else 0
 
 
-def _find_files(sources: Sequence[Path]) -> Iterator[Path]:
+def _find_files(sources: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
+    """Every file with the folder that it keeps in the output."""
     for source in sources:
-        if source.is_dir():
-            yield from (
-                path
-                for path in sorted(source.rglob("*"))
-                if path.suffix.lower() in _SUFFIXES and path.is_file()
-            )
-        else:
-            yield source
+        if not source.is_dir():
+            yield source, Path()
+            continue
+        for path in sorted(source.rglob("*")):
+            if path.suffix.lower() in _SUFFIXES and path.is_file():
+                yield path, path.parent.relative_to(source)
 
 
-def _optimize_file(path: Path, wanted: Sequence[Options], output: Path) -> list[Row]:
+def _optimize_file(
+    path: Path, wanted: Sequence[Options], folder: Path, written: set[Path]
+) -> list[Row]:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -80,17 +83,26 @@ def _optimize_file(path: Path, wanted: Sequence[Options], output: Path) -> list[
     ms = (perf_counter() - started) * 1000.0
     if isinstance(outcome, OmnishotError):
         return [Row(str(path), "-", len(data), error=str(outcome))]
+    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for rendition in outcome.renditions:
         if isinstance(rendition, FailedRendition):
             rows.append(Row(str(path), rendition.name, len(data), error=str(rendition.error)))
             continue
-        target = output / f"{path.stem}.{rendition.name}.{rendition.format.extension}"
-        _write_atomically(target, rendition.data)
+        _write_atomically(_target(path, rendition, folder, written), rendition.data)
         size = f"{rendition.width}×{rendition.height}"
         share = ms / len(outcome.renditions)
         rows.append(Row(str(path), rendition.name, len(data), len(rendition.data), size, share))
     return rows
+
+
+def _target(path: Path, rendition: Rendition, folder: Path, written: set[Path]) -> Path:
+    """`photo.instagram-post.jpg`; a second source of the same stem keeps its suffix, or counts."""
+    end = f"{rendition.name}.{rendition.format.extension}"
+    names = chain((path.stem, path.name), (f"{path.name}-{n}" for n in count(2)))
+    target = next(t for name in names if (t := folder / f"{name}.{end}") not in written)
+    written.add(target)
+    return target
 
 
 def _write_atomically(target: Path, data: bytes) -> None:
@@ -100,7 +112,9 @@ def _write_atomically(target: Path, data: bytes) -> None:
     partial.replace(target)
 
 
-def _with_progress(files: Sequence[Path], *, quiet: bool) -> Iterator[Path]:
+def _with_progress(
+    files: Sequence[tuple[Path, Path]], *, quiet: bool
+) -> Iterator[tuple[Path, Path]]:
     if quiet or len(files) < 2 or not sys.stderr.isatty():
         yield from files
         return

@@ -1,0 +1,119 @@
+"""Writes docs/reference.md from the code: options, settings, endpoints, problems, platforms.
+
+`python scripts/reference.py` after changing one of them; a test compares the page with the code.
+"""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omnishot_ray.api.application import create_app
+from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.local import LocalOptimizer
+from omnishot_ray.api.problems import STATUS
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import SPECS
+from omnishot_ray.imaging.platforms import PLATFORMS
+from omnishot_ray.settings import PREFIX, Settings
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
+
+
+def build_reference() -> str:
+    """The whole page as Markdown."""
+    return "\n".join(
+        [
+            "# Reference",
+            "",
+            "Written by `scripts/reference.py` from the code; edit there.",
+            "",
+            *_section("Options of a rendition", _options()),
+            *_section("Endpoints", _endpoints()),
+            *_section("Problems", _problems()),
+            *_section("Settings", _settings()),
+            *_section("Platforms", _platforms()),
+        ]
+    )
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(head), "|" + "---|" * len(head), *map(line, rows)]
+
+
+def _options() -> list[str]:
+    return _table(
+        ("name", "values", "default", "what it does"),
+        [(f"`{s.name}`", s.allowed, s.default, s.help) for s in SPECS],
+    )
+
+
+def _endpoints() -> list[str]:
+    app: Any = create_app(LocalOptimizer(Limits()), ApiConfig())
+    rows = []
+    for path, methods in app.openapi()["paths"].items():
+        for method, operation in methods.items():
+            rows.append((f"`{method.upper()} {path}`", operation["summary"]))
+    rows += [("`GET /docs`", "This API to read and try"), ("`GET /openapi.json`", "OpenAPI 3.1")]
+    return _table(("endpoint", "answer"), rows)
+
+
+def _problems() -> list[str]:
+    rows = sorted(
+        (str(status), f"`{cls.code}`", cls.title, (cls.__doc__ or "").splitlines()[0])
+        for cls, status in STATUS.items()
+    )
+    return _table(("status", "code", "title", "when"), rows)
+
+
+def _settings() -> list[str]:
+    intro = [
+        "In a YAML file for `omnishot serve --config`, as `args` in `serve_config.yaml`, or in the",
+        f"environment: `dispatch.inline_ms` is `{PREFIX}DISPATCH__INLINE_MS`.",
+        "",
+    ]
+    return intro + _table(("setting", "default"), _setting_rows(Settings, ""))
+
+
+_BY_MACHINE = {"gateways.replicas": "cores, at most 4", "resizers.max_replicas": "cores"}
+
+
+def _setting_rows(config: type, prefix: str) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    defaults = config()
+    for item in fields(config):  # type: ignore[arg-type]
+        name = f"{prefix}{item.name}"
+        value = getattr(defaults, item.name)
+        if is_dataclass(value):
+            rows += _setting_rows(type(value), f"{name}.")
+        else:
+            rows.append((f"`{name}`", _BY_MACHINE.get(name, f"{value}")))
+    return rows
+
+
+def _platforms() -> list[str]:
+    return _table(
+        ("name", "pixels", "fit", "format", "groups", "source"),
+        [
+            (
+                f"`{p.name}`",
+                f"{p.width}×{p.height}",
+                p.fit,
+                p.format,
+                ", ".join(p.groups),
+                f"[{p.year}]({p.source})",
+            )
+            for p in PLATFORMS.values()
+        ],
+    )
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(build_reference())
