@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from omnishot_ray.api.fingerprint import etag
+from omnishot_ray.api.fingerprint import data_etag
 from omnishot_ray.api.problems import as_problem
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.options import Options
@@ -63,7 +63,7 @@ class VariantsAnswer:
     source: SourceInfo | None
     timings: Timings
     made: Sequence[tuple[Rendition, str]]
-    """Each rendition with its entity tag."""
+    """Each rendition with the entity tag of its bytes."""
     failures: Sequence[tuple[str, OmnishotError]]
     order: Sequence[str]
     request_id: str
@@ -73,18 +73,16 @@ class VariantsAnswer:
         cls,
         result: Result | None,
         wanted: Sequence[Options | FailedRendition],
-        digest: bytes,
         request_id: str,
     ) -> "VariantsAnswer":
         """Bring the engine's result together with the variants that never reached it."""
-        options = {item.name: item for item in wanted if isinstance(item, Options)}
         failed = [item for item in wanted if isinstance(item, FailedRendition)]
         made = []
         for rendition in result.renditions if result else ():
             if isinstance(rendition, FailedRendition):
                 failed.append(rendition)
             else:
-                made.append((rendition, etag(digest, options[rendition.name])))
+                made.append((rendition, data_etag(rendition.data)))
         return cls(
             result.source if result else None,
             result.timings if result else Timings(),

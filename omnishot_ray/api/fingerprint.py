@@ -12,9 +12,17 @@ def content_digest(data: bytes) -> bytes:
 
 
 def etag(digest: bytes, options: Options) -> str:
-    """A strong entity tag: the engine is deterministic, so source and options name the bytes."""
-    identity = digest + repr(options).encode() + __version__.encode()
-    return f'"{hashlib.sha256(identity).hexdigest()[:32]}"'
+    """A strong entity tag: the engine is deterministic, so source and options name the bytes.
+
+    True of a rendition made alone; beside others it may come from a larger shared decode, and is
+    tagged by its own bytes (`data_etag`).
+    """
+    return data_etag(digest + repr(options).encode() + __version__.encode())
+
+
+def data_etag(data: bytes) -> str:
+    """A strong entity tag of the bytes themselves."""
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
 
 
 def matches(if_none_match: str, tag: str) -> bool:

@@ -64,9 +64,7 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         if possible:
             task = ImageTask(upload.data, possible, request.state.request_id)
             result = _or_raise(await optimizer.optimize(task))
-        answer = VariantsAnswer.of(
-            result, wanted, content_digest(upload.data), request.state.request_id
-        )
+        answer = VariantsAnswer.of(result, wanted, request.state.request_id)
         if answer.all_failed:
             raise _all_failed(answer)
         container = choose_container(request.headers.get("accept", ""), (JSON, MULTIPART, ZIP))

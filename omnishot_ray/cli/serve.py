@@ -43,7 +43,9 @@ def serve_in_foreground(
         )
         return 3
     prepare_environment(profile)  # before anything imports Ray
-    stop = _stop_on_signals()
+    if not address:
+        _move_taken_side_ports()
+    stop = threading.Event()
     import ray
 
     imports = threading.Thread(target=_import_serve)
@@ -58,6 +60,7 @@ def serve_in_foreground(
             num_cpus=_ray_cpus(settings),
             configure_logging=False,
         )
+    _stop_on_signals(stop)  # not before: Ray installs handlers of its own
     imports.join()
     try:
         _run(host, port, settings)
@@ -129,16 +132,30 @@ def _is_taken(host: str, port: int) -> bool:
     return False
 
 
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
+_SIDE_PORTS = {
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+}
+"""Ports that Serve and its HAProxy listen on beside the service's own, and their defaults."""
 
+
+def _move_taken_side_ports() -> None:
+    """So that a second service on this machine, the tests' for one, gets in nobody's way."""
+    for name, default in _SIDE_PORTS.items():
+        if name not in os.environ and _is_taken("", default):
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                probe.bind(("", 0))
+                os.environ[name] = str(probe.getsockname()[1])
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
     def request_stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, request_stop)
-    return stop
 
 
 def _wait_until_ready(host: str, port: int, stop: threading.Event) -> bool:
