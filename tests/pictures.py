@@ -60,6 +60,15 @@ def png_of_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+def exif_entry(tag: int, kind: int, value: bytes) -> bytes:
+    """An EXIF block with one entry of one value, whatever a careful writer would put there."""
+    sizes = {3: 2, 5: 8, 10: 8, 11: 4, 12: 8}
+    head = b"II*\x00\x08\x00\x00\x00\x01\x00" + struct.pack("<HHI", tag, kind, 1)
+    size = sizes.get(kind, 1)
+    where = value[:size].ljust(4, b"\0") if size <= 4 else struct.pack("<I", 26)
+    return b"Exif\0\0" + head + where + bytes(4) + (value if size > 4 else b"")
+
+
 def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()

@@ -31,7 +31,7 @@ _RESIZE_PER_OUTPUT_MP = 5.3
 
 _ENCODE_PER_MP: dict[Format, tuple[tuple[int, float], ...]] = {
     # (from this effort on, milliseconds per megapixel), rising
-    Format.JPEG: ((0, 4.0), (1, 8.0), (3, 19.0)),
+    Format.JPEG: ((0, 4.0), (3, 19.0)),
     Format.PNG: ((0, 45.0), (3, 120.0), (5, 200.0), (7, 400.0)),
     Format.WEBP: ((0, 35.0), (2, 70.0), (4, 130.0), (5, 170.0), (6, 230.0)),
     Format.AVIF: ((0, 150.0), (3, 500.0), (4, 750.0), (6, 2_000.0), (8, 6_000.0)),

@@ -58,9 +58,11 @@ def _encode_to_fit(
 
 
 def _write_jpeg(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
-    fast = options.effort <= 2
-    progressive = not fast if options.progressive is None else options.progressive
-    settings: dict[str, Any] = {"optimize": options.effort >= 1, "progressive": progressive}
+    # Huffman tables of its own take a second pass, which doubles the time of a baseline JPEG and
+    # saves 0.6 % of a detailed photo, 2.5 % of a soft one.
+    thorough = options.effort > 2
+    progressive = thorough if options.progressive is None else options.progressive
+    settings: dict[str, Any] = {"optimize": thorough, "progressive": progressive}
     return _save(image, Format.JPEG, exif, quality=quality, subsampling="4:2:0", **settings)
 
 

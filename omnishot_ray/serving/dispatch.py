@@ -55,6 +55,9 @@ class DispatchConfig:
 
     inline_ms: float = 40.0
     """Work estimated below this runs in the gateway; 0 sends everything to the pool."""
+    loop_ms: float = 4.0
+    """Inline work estimated below this runs on the event loop itself: handing it to the thread and
+    sharing the interpreter lock with it costs about a millisecond."""
     inline_waiting_ms: float = 500.0
     """With more work than this waiting for the inline thread, cheap tasks go to the pool too."""
     batches_per_replica: int = 1
@@ -63,8 +66,9 @@ class DispatchConfig:
     queue: QueueConfig = field(default_factory=QueueConfig)
 
     def __post_init__(self) -> None:
-        if self.inline_ms < 0 or self.inline_waiting_ms < 0:
-            raise ValueError("inline_ms and inline_waiting_ms must be 0 or more")
+        for name in ("inline_ms", "loop_ms", "inline_waiting_ms"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more")
         if self.batches_per_replica < 1 or self.time_limit_s <= 0:
             raise ValueError("batches_per_replica must be at least 1, time_limit_s more than 0")
 
@@ -119,6 +123,8 @@ class Dispatcher:
         )
 
     async def _run_inline(self, task: ImageTask, cost_ms: float) -> Outcome:
+        if cost_ms < self._config.loop_ms:
+            return run_task(task, self._limits)
         enqueued_at = perf_counter()
 
         def work() -> Outcome:
