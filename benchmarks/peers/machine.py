@@ -1,0 +1,52 @@
+"""Where and from what a result came: the machine, the versions, the commit."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import PIL
+
+
+def describe() -> dict[str, str]:
+    """Names and values, ready to print."""
+    return {
+        "cpu": _field("/proc/cpuinfo", "model name"),
+        "cores": f"{len(os.sched_getaffinity(0))} used of {os.cpu_count()}",
+        "memory": f"{int(_field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.1f} GiB",
+        "kernel": platform.release(),
+        "load before": f"{os.getloadavg()[0]:.2f} (1 min)",
+        "python": platform.python_version(),
+        "pillow": PIL.__version__,
+        "wrk": _wrk_version(),
+    }
+
+
+def commit(root: Path) -> str:
+    """The short hash, with "+" when tracked files differ from it; "none" outside of any commit."""
+    head = _git(root, "rev-parse", "--short", "HEAD")
+    if not head:
+        return "none"
+    return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
+    )
+    return run.stdout.strip() if run.returncode == 0 else ""
+
+
+def _wrk_version() -> str:
+    run = subprocess.run(
+        ["wrk", "-v"], capture_output=True, text=True, check=False
+    )  # it exits with 1
+    return run.stdout.split()[1]
+
+
+def _field(file: str, name: str) -> str:
+    for line in Path(file).read_text().splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return "unknown"

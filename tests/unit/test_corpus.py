@@ -1,0 +1,22 @@
+"""The table of the test pictures is complete."""
+
+import pytest
+
+from tests.corpus import DATA, HOSTILE, ORIENTED, PICTURES, REFUSED, VALID, Picture
+
+
+def test_every_file_has_its_row() -> None:
+    files = {str(path.relative_to(DATA)) for path in DATA.rglob("*") if path.is_file()}
+    assert {picture.file for picture in PICTURES} == files - {"corpus.csv"}
+    assert len({picture.name for picture in PICTURES}) == len(PICTURES)
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.file)
+def test_every_row_states_a_licence(picture: Picture) -> None:
+    assert picture.licence.strip()
+
+
+def test_the_selections_hold_something() -> None:
+    assert len(ORIENTED) == 8
+    assert len(VALID) + len(REFUSED) + len(HOSTILE) == len(PICTURES)
+    assert {"jpeg", "png", "webp", "avif", "gif", "tiff"} <= {one.format for one in VALID}

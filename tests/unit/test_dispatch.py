@@ -1,0 +1,389 @@
+"""The dispatcher between its lanes. The pool is one of this test's own, moved by hand."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from omnishot_ray.errors import (
+    CorruptImage,
+    EngineUnavailable,
+    InternalError,
+    LimitExceeded,
+    Overloaded,
+    TaskTimeout,
+    UnsupportedFormat,
+)
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.pipeline import Rendition, Result
+from omnishot_ray.protocol import ImageTask, Outcome, run_task
+from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher, ReplicaLost
+from omnishot_ray.serving.queue import QueueConfig
+from tests import corpus
+from tests.pictures import encode, noise, png
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 5.0
+
+
+@dataclass
+class Sent:
+    """A batch at a replica. It ends when the test says so."""
+
+    tasks: Sequence[ImageTask]
+    end: "asyncio.Future[Sequence[Outcome]]"
+
+    @property
+    def names(self) -> str:
+        return "".join(task.request_id for task in self.tasks)
+
+    def succeed(self) -> None:
+        self.end.set_result([run_task(task, Limits()) for task in self.tasks])
+
+    def fail(self, error: Exception) -> None:
+        self.end.set_exception(error)
+
+
+class HandMovedPool:
+    """Replicas that take batches and wait for the test."""
+
+    def __init__(self, replicas: int = 1) -> None:
+        self.replicas = replicas
+        self.sent: list[Sent] = []
+
+    async def run(self, batch: Sequence[ImageTask]) -> Sequence[Outcome]:
+        sent = Sent(batch, asyncio.get_running_loop().create_future())
+        self.sent.append(sent)
+        return await sent.end
+
+    async def check_ready(self) -> str:
+        return "ok" if self.replicas else "no replica runs"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    deadline = perf_counter() + DEADLINE_S
+    while not condition():
+        assert perf_counter() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.001)
+
+
+async def nth_batch(pool: HandMovedPool, number: int) -> Sent:
+    await until(lambda: len(pool.sent) >= number)
+    return pool.sent[number - 1]
+
+
+async def settled() -> None:
+    """Let everything that can run without news from outside run."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+SMALL_PICTURE = png(8, 8)
+
+
+def task(name: str = "a", data: bytes = SMALL_PICTURE, priority: int = 5) -> ImageTask:
+    return ImageTask(data, (Options(name=name),), name, priority=priority)
+
+
+def pooled(pool: HandMovedPool, queue: QueueConfig | None = None, **config: Any) -> Dispatcher:
+    """A dispatcher that sends everything to the pool."""
+    settings = DispatchConfig(inline_ms=0, queue=queue or QueueConfig(), **config)
+    return Dispatcher(pool, settings, Limits())
+
+
+def start(dispatcher: Dispatcher, *tasks: ImageTask) -> "list[asyncio.Task[Outcome]]":
+    return [asyncio.create_task(dispatcher.optimize(one)) for one in tasks]
+
+
+def is_made(outcome: Outcome) -> bool:
+    return isinstance(outcome, Result) and isinstance(outcome.renditions[0], Rendition)
+
+
+# Lanes.
+
+
+@pytest.mark.parametrize("on_the_loop", [True, False])
+async def test_cheap_work_runs_inline(on_the_loop: bool) -> None:
+    pool = HandMovedPool()
+    config = DispatchConfig(inline_ms=1000, loop_ms=1000 if on_the_loop else 0)
+    (running,) = start(Dispatcher(pool, config, Limits()), task())
+    await asyncio.sleep(0)  # one turn of the loop; a thread takes at least one more
+    assert running.done() is on_the_loop
+    assert is_made(await running)
+    assert pool.sent == []
+
+
+async def test_dear_work_goes_to_the_pool() -> None:
+    pool = HandMovedPool()
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=1), Limits())
+    (running,) = start(dispatcher, task(data=encode(noise(400, 400))))
+    (await nth_batch(pool, 1)).succeed()
+    assert is_made(await running)
+
+
+async def test_cheap_work_goes_to_the_pool_when_the_inline_thread_is_busy() -> None:
+    pool = HandMovedPool()
+    config = DispatchConfig(inline_ms=1e9, inline_waiting_ms=1)
+    dispatcher = Dispatcher(pool, config, Limits())
+    first, second = start(dispatcher, task("a", encode(noise(300, 300))), task("b"))
+    sent = await nth_batch(pool, 1)
+    assert sent.names == "b"
+    sent.succeed()
+    assert is_made(await second)
+    assert is_made(await first)
+    assert is_made(await dispatcher.optimize(task("c")))  # inline again
+    assert len(pool.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("svg_logo", UnsupportedFormat),
+        ("polyglot_gif_js", CorruptImage),
+        ("bomb_jpeg_progressive_4000x4000_4000scans", LimitExceeded),
+    ],
+)
+async def test_what_cannot_be_done_takes_no_lane(name: str, error: type[Exception]) -> None:
+    pool = HandMovedPool()
+    outcome = await pooled(pool).optimize(task(data=corpus.read(name)))
+    assert type(outcome) is error
+    assert pool.sent == []
+
+
+async def test_readiness_is_the_pools() -> None:
+    assert await pooled(HandMovedPool()).check_ready() == {"engine": "ok"}
+    assert await pooled(HandMovedPool(0)).check_ready() == {"engine": "no replica runs"}
+
+
+# Batches.
+
+
+async def test_a_task_leaves_at_once_when_a_replica_is_free() -> None:
+    pool = HandMovedPool(2)
+    running = start(pooled(pool), task("a"), task("b"))
+    await settled()
+    assert [sent.names for sent in pool.sent] == ["a", "b"]
+    for sent in pool.sent:
+        sent.succeed()
+    assert all(map(is_made, await asyncio.gather(*running)))
+
+
+async def test_what_waits_for_a_replica_leaves_together() -> None:
+    pool = HandMovedPool()
+    running = start(pooled(pool), *map(task, "abcde"))
+    await settled()
+    assert [sent.names for sent in pool.sent] == ["a"]
+    pool.sent[0].succeed()
+    (await nth_batch(pool, 2)).succeed()
+    assert pool.sent[1].names == "bcde"
+    outcomes = await asyncio.gather(*running)
+    assert [one.renditions[0].name for one in outcomes if isinstance(one, Result)] == [*"abcde"]
+
+
+async def test_urgent_work_leaves_first() -> None:
+    pool = HandMovedPool()
+    wanted = [task("a"), task("b", priority=9), task("c", priority=1), task("d")]
+    running = start(pooled(pool, QueueConfig(batch_max=1)), *wanted)
+    for number in range(1, 5):
+        (await nth_batch(pool, number)).succeed()
+    assert "".join(sent.names for sent in pool.sent) == "acdb"
+    await asyncio.gather(*running)
+
+
+@pytest.mark.parametrize(("replicas", "each", "out"), [(1, 1, 1), (2, 1, 2), (1, 3, 3), (2, 2, 4)])
+async def test_only_so_many_batches_are_out(replicas: int, each: int, out: int) -> None:
+    pool = HandMovedPool(replicas)
+    dispatcher = pooled(pool, QueueConfig(batch_max=1), batches_per_replica=each)
+    running = start(dispatcher, *map(task, "abcdef"))
+    await settled()
+    assert len(pool.sent) == out
+    for number in range(1, 7):
+        (await nth_batch(pool, number)).succeed()
+    assert all(map(is_made, await asyncio.gather(*running)))
+
+
+async def test_work_waits_for_the_first_replica() -> None:
+    pool = HandMovedPool(0)
+    (running,) = start(pooled(pool), task())
+    await settled()
+    assert pool.sent == []
+    pool.replicas = 1
+    (await nth_batch(pool, 1)).succeed()
+    assert is_made(await running)
+
+
+async def test_the_time_in_the_queue_is_told() -> None:
+    pool = HandMovedPool()
+    first, second = start(pooled(pool), task("a"), task("b"))
+    await settled()
+    started = perf_counter()
+    await until(lambda: perf_counter() - started > 0.02)
+    pool.sent[0].succeed()
+    (await nth_batch(pool, 2)).succeed()
+    at_once, waited = await first, await second
+    assert isinstance(at_once, Result)
+    assert isinstance(waited, Result)
+    assert waited.timings.queue >= 20 > at_once.timings.queue
+
+
+# Overload.
+
+
+async def test_too_much_work_is_turned_away_with_a_time_to_come_back() -> None:
+    pool = HandMovedPool()
+    dispatcher = pooled(pool, QueueConfig(max_waiting_ms=0.001, batch_max=1))
+    at_replica, in_line, too_many = start(dispatcher, *map(task, "abc"))
+    outcome = await too_many
+    assert isinstance(outcome, Overloaded)
+    assert outcome.retry_after_s > 0
+    (await nth_batch(pool, 1)).succeed()
+    (await nth_batch(pool, 2)).succeed()
+    assert is_made(await at_replica)
+    assert is_made(await in_line)
+    assert len(pool.sent) == 2
+
+
+# Failures.
+
+
+async def test_a_bad_picture_costs_its_own_answer_only() -> None:
+    pool = HandMovedPool()
+    wanted = [task("a"), task("b"), task("c", corpus.read("truncated_640x480")), task("d")]
+    running = start(pooled(pool), *wanted)
+    (await nth_batch(pool, 1)).succeed()
+    (await nth_batch(pool, 2)).succeed()
+    assert pool.sent[1].names == "bcd"
+    _, before, bad, after = await asyncio.gather(*running)
+    assert isinstance(bad, CorruptImage)
+    assert is_made(before)
+    assert is_made(after)
+
+
+async def test_work_of_a_lost_replica_is_done_again() -> None:
+    pool = HandMovedPool()
+    (running,) = start(pooled(pool), task())
+    (await nth_batch(pool, 1)).fail(ReplicaLost("it died"))
+    (await nth_batch(pool, 2)).succeed()
+    assert pool.sent[1].names == "a"
+    assert is_made(await running)
+
+
+async def test_work_that_lost_two_replicas_is_given_up() -> None:
+    pool = HandMovedPool()
+    (running,) = start(pooled(pool), task())
+    for number in (1, 2):
+        (await nth_batch(pool, number)).fail(ReplicaLost("it died"))
+    assert isinstance(await running, EngineUnavailable)
+    await settled()
+    assert len(pool.sent) == 2
+
+
+async def test_what_was_lost_goes_before_what_came_later() -> None:
+    pool = HandMovedPool()
+    running = start(pooled(pool, QueueConfig(batch_max=1)), *map(task, "abc"))
+    (await nth_batch(pool, 1)).fail(ReplicaLost("it died"))
+    for number in (2, 3, 4):
+        (await nth_batch(pool, number)).succeed()
+    assert "".join(sent.names for sent in pool.sent) == "aabc"
+    await asyncio.gather(*running)
+
+
+async def test_a_picture_that_kills_replicas_takes_nobody_along() -> None:
+    """One bad picture in a batch costs its own answer and nobody else's."""
+    pool = HandMovedPool()
+    running = start(pooled(pool), *map(task, "abkcd"))
+    number = 1
+    while not all(one.done() for one in running):
+        sent = await nth_batch(pool, number)
+        if "k" in sent.names:
+            sent.fail(ReplicaLost("it died"))
+        else:
+            sent.succeed()
+        number += 1
+        await settled()
+    outcomes = dict(zip("abkcd", await asyncio.gather(*running), strict=True))
+    assert isinstance(outcomes.pop("k"), EngineUnavailable)
+    assert {name for name, outcome in outcomes.items() if not is_made(outcome)} == set()
+
+
+async def test_an_unforeseen_failure_is_told_and_forgotten(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pool = HandMovedPool()
+    dispatcher = pooled(pool)
+    (running,) = start(dispatcher, task())
+    (await nth_batch(pool, 1)).fail(RuntimeError("/secret/path"))
+    outcome = await running
+    assert isinstance(outcome, InternalError)
+    assert "secret" not in outcome.detail
+    assert "secret" in caplog.text
+    (running,) = start(dispatcher, task())
+    (await nth_batch(pool, 2)).succeed()
+    assert is_made(await running)
+
+
+# Clients that leave, and time that passes.
+
+
+async def test_work_of_a_client_that_left_is_not_done() -> None:
+    pool = HandMovedPool()
+    at_replica, leaves, stays = start(pooled(pool), *map(task, "abc"))
+    await settled()
+    leaves.cancel()
+    await settled()
+    assert leaves.cancelled()
+    pool.sent[0].succeed()
+    (await nth_batch(pool, 2)).succeed()
+    assert pool.sent[1].names == "c"
+    assert is_made(await at_replica)
+    assert is_made(await stays)
+
+
+async def test_a_client_may_leave_while_its_work_is_done() -> None:
+    pool = HandMovedPool()
+    dispatcher = pooled(pool)
+    (leaves,) = start(dispatcher, task())
+    sent = await nth_batch(pool, 1)
+    leaves.cancel()
+    await settled()
+    sent.succeed()
+    (stays,) = start(dispatcher, task("b"))
+    (await nth_batch(pool, 2)).succeed()
+    assert is_made(await stays)
+
+
+@pytest.mark.parametrize("at_replica", [True, False])
+async def test_the_time_limit_holds(at_replica: bool) -> None:
+    pool = HandMovedPool(1 if at_replica else 0)
+    outcome = await pooled(pool, time_limit_s=0.05).optimize(task())
+    assert isinstance(outcome, TaskTimeout)
+    assert "0.05 s" in outcome.detail
+    assert len(pool.sent) == at_replica
+
+
+async def test_the_time_limit_holds_inline() -> None:
+    config = DispatchConfig(inline_ms=1e9, time_limit_s=0.02)
+    dispatcher = Dispatcher(HandMovedPool(), config, Limits())
+    slow = ImageTask(encode(noise(700, 700)), (Options(format="webp", effort=6),), "a")
+    assert isinstance(await dispatcher.optimize(slow), TaskTimeout)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"inline_ms": -1},
+        {"loop_ms": -1},
+        {"inline_waiting_ms": -1},
+        {"batches_per_replica": 0},
+        {"time_limit_s": 0},
+    ],
+    ids=str,
+)
+async def test_a_wrong_configuration_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DispatchConfig(**wrong)

@@ -1,0 +1,714 @@
+"""One picture in, N renditions out: the engine on real pictures."""
+
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from omnishot_ray.errors import CorruptImage, LimitExceeded, OmnishotError, UnsupportedFormat
+from omnishot_ray.imaging import pipeline
+from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import Options, parse_options
+from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
+from omnishot_ray.protocol import ImageTask, Outcome, run_task, with_queue_time
+from tests import corpus
+from tests.corpus import HOSTILE, ORIENTED, SMALL, VALID, Picture
+from tests.pictures import (
+    encode,
+    exif_entry,
+    gray_png_16bit,
+    mean_difference,
+    noise,
+    opened,
+    pixels,
+    plain,
+    png,
+    psnr,
+    scene,
+)
+
+by_format = pytest.mark.parametrize("format", OUTPUT_FORMATS)
+LOSSY = (Format.JPEG, Format.WEBP, Format.AVIF)
+
+
+def make(data: bytes, **options: Any) -> Rendition:
+    """The one rendition of `data` with these options."""
+    (rendition,) = process(data, [Options(**options)], Limits()).renditions
+    assert isinstance(rendition, Rendition), rendition
+    assert (rendition.width, rendition.height) == opened(rendition.data).size
+    return rendition
+
+
+def made_pixels(data: bytes, mode: str = "RGB", **options: Any) -> Any:
+    return pixels(make(data, **{"format": "png", **options}).data, mode)
+
+
+def run(data: bytes, *wanted: Options, limits: Limits | None = None) -> Outcome:
+    return run_task(ImageTask(data, wanted or (Options(),), "a-request"), limits or Limits())
+
+
+# Every kind of source, every kind of result.
+
+
+@pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)
+def test_every_picture_of_the_corpus_becomes_a_rendition(picture: Picture) -> None:
+    result = process(picture.data, [Options(width=64, format="png")], Limits())
+    (rendition,) = result.renditions
+    assert isinstance(rendition, Rendition)
+    assert result.source.format is picture.format
+    assert {result.source.width, result.source.height} == {picture.width, picture.height}
+    assert result.source.bytes == len(picture.data)
+    assert opened(rendition.data).size == (rendition.width, rendition.height)
+
+
+@by_format
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1"])
+def test_every_mode_can_be_written_in_every_format(mode: str, format: Format) -> None:
+    rendition = make(png(40, 30, mode), width=20, format=format)
+    image = opened(rendition.data)
+    assert image.format == format.plugin
+    assert image.size == (20, 15)
+
+
+@pytest.mark.parametrize("picture", HOSTILE, ids=lambda picture: picture.file)
+def test_a_hostile_file_has_an_outcome(picture: Picture) -> None:
+    outcome = run(picture.data, Options(width=32), Options(width=9, format="png"))
+    assert isinstance(outcome, Result | UnsupportedFormat | CorruptImage | LimitExceeded)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("truncated_2725x2225_first_10k", CorruptImage),
+        ("truncated_640x480", CorruptImage),
+        ("png_iccp_60MB_bomb", CorruptImage),
+        ("webp_26bytes_claims_11330x446", CorruptImage),
+        ("bomb_jpeg_progressive_4000x4000_4000scans", LimitExceeded),
+        ("lottapixel_64250x64250", LimitExceeded),
+        ("psd_oob_write_overflow", UnsupportedFormat),
+    ],
+)
+def test_a_hostile_file_is_refused_for_the_right_reason(
+    name: str, error: type[OmnishotError]
+) -> None:
+    assert type(run(corpus.read(name))) is error
+
+
+@pytest.mark.parametrize("name", ["jpeg_exif_orientation_255", "png_named", "polyglot_jpeg_zip"])
+def test_an_odd_but_sound_file_is_served(name: str) -> None:
+    assert isinstance(run(corpus.read(name), Options(width=50)), Result)
+
+
+_FUZZED = [
+    encode(scene(16, 12), "JPEG", exif=opened(ORIENTED[5].data).getexif()),
+    encode(scene(16, 12), "PNG"),
+    encode(scene(16, 12).quantize(8), "GIF"),
+    encode(scene(16, 12), "WEBP"),
+    encode(scene(16, 12), "TIFF", compression="tiff_lzw"),
+    encode(scene(16, 12), "BMP"),
+    corpus.read("avif_animated_colors_150x150"),
+]
+
+
+@pytest.mark.parametrize("data", _FUZZED, ids=lambda data: str(sniff(data)))
+@settings(max_examples=60)
+@given(changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=8))
+def test_damage_has_a_named_outcome(data: bytes, changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(data)
+    for at, value in changes:
+        damaged[at % min(len(damaged), 2000)] = value
+    outcome = run(bytes(damaged), Options(width=8))
+    assert isinstance(outcome, Result | OmnishotError)
+
+
+# Orientation and crops.
+
+
+@pytest.mark.parametrize("picture", ORIENTED, ids=lambda picture: picture.name)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width": 240},
+        {"width": 120, "height": 120},
+        {"width": 90, "height": 160, "gravity": "northwest", "rotate": 90},
+        {"width": 160, "height": 90, "gravity": "fp:0.2,0.9", "rotate": 270},
+        {"width": 200, "height": 200, "fit": "contain", "rotate": 180, "background": "102030"},
+    ],
+    ids=str,
+)
+def test_all_eight_orientations_show_the_same(picture: Picture, options: dict[str, Any]) -> None:
+    upright = made_pixels(ORIENTED[0].data, **options)
+    made = made_pixels(picture.data, **options)
+    assert mean_difference(made, upright) < 3
+    assert mean_difference(made[::-1], upright) > 15
+    assert mean_difference(made[:, ::-1], upright) > 15
+
+
+@pytest.mark.parametrize("picture", ORIENTED, ids=lambda picture: picture.name)
+def test_the_source_is_described_upright(picture: Picture) -> None:
+    source = process(picture.data, [Options(width=10)], Limits()).source
+    assert (source.width, source.height) == (1800, 1200)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("rotate", [0, 90, 180, 270])
+@pytest.mark.parametrize("gravity", ["northeast", "fp:0.4,0.7"])
+def test_the_crop_is_told_in_upright_pixels(orientation: int, rotate: int, gravity: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(scene(120, 80), exif=exif)
+    upright = ImageOps.exif_transpose(opened(data))
+
+    made = make(data, width=30, height=40, gravity=gravity, rotate=rotate, format="png")
+
+    assert made.crop is not None
+    x, y, width, height = made.crop
+    cut = upright.crop((x, y, x + width, y + height)).rotate(-rotate, expand=True)
+    expected = np.asarray(cut.resize((30, 40), Image.Resampling.LANCZOS))
+    assert mean_difference(pixels(made.data), expected) < 1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"width": 50}, {"width": 60, "height": 40}, {"width": 50, "fit": "contain"}]
+)
+def test_no_crop_is_told_when_nothing_was_cut_off(options: dict[str, Any]) -> None:
+    assert make(png(120, 80), **options).crop is None
+
+
+def test_rotate_turns_clockwise() -> None:
+    made = made_pixels(encode(scene(60, 40)), rotate=90)
+    assert made.shape == (60, 40, 3)
+    assert mean_difference(made, np.rot90(np.asarray(scene(60, 40)), -1)) == 0
+
+
+# One decode for all, a failure for one.
+
+
+def test_many_renditions_take_one_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[tuple[int, int]] = []
+    real = pipeline.decode
+
+    def counted(*args: Any) -> Image.Image:
+        image = real(*args)
+        decoded.append(image.size)
+        return image
+
+    monkeypatch.setattr(pipeline, "decode", counted)
+    wanted = [Options(width=width, name=str(width)) for width in (600, 300, 50)]
+    result = process(ORIENTED[0].data, wanted, Limits())
+    assert [one.width for one in result.renditions if isinstance(one, Rendition)] == [600, 300, 50]
+    assert decoded == [(900, 600)]  # half of 1800 × 1200: the smallest scale that holds 600
+
+
+def test_together_they_are_what_each_would_be_alone() -> None:
+    wanted = [
+        Options(name="a", width=50, format="png", metadata="strip"),
+        Options(name="b", width=90, height=20, format="webp", grayscale=True),
+        Options(name="c", width=70, rotate=90, format="jpeg", blur=2),
+        Options(name="d", width=40, height=40, fit="contain", background="00ff00"),
+    ]
+    data = encode(scene(120, 80))
+    together = process(data, wanted, Limits()).renditions
+    alone = [process(data, [options], Limits()).renditions[0] for options in wanted]
+    assert list(together) == alone
+
+
+def test_one_rendition_can_fail_while_others_are_made() -> None:
+    wanted = [
+        Options(name="good", width=20),
+        Options(name="impossible", width=200, format="jpeg", max_bytes=100),
+        Options(name="also-good", width=30),
+    ]
+    outcome = run(encode(noise(200, 200)), *wanted)
+    assert isinstance(outcome, Result)
+    good, impossible, also_good = outcome.renditions
+    assert (good.name, also_good.name) == ("good", "also-good")
+    assert isinstance(impossible, FailedRendition)
+    assert impossible.name == "impossible"
+    assert isinstance(impossible.error, LimitExceeded)
+    assert "100 bytes" in impossible.error.detail
+
+
+def test_a_failed_rendition_does_not_keep_the_pixels_alive() -> None:
+    outcome = run(encode(noise(64, 64)), Options(format="jpeg", max_bytes=100))
+    assert isinstance(outcome, Result)
+    (failed,) = outcome.renditions
+    assert isinstance(failed, FailedRendition)
+    assert failed.error.__traceback__ is None
+    assert failed.error.__context__ is None
+
+
+def test_a_failed_source_does_not_keep_its_bytes_alive() -> None:
+    outcome = run(corpus.read("truncated_640x480"))
+    assert isinstance(outcome, CorruptImage)
+    assert outcome.__traceback__ is outcome.__cause__ is outcome.__context__ is None
+
+
+def test_timings_tell_where_the_time_went() -> None:
+    timings = process(encode(noise(400, 300)), [Options(width=200)], Limits()).timings
+    assert min(timings.decode, timings.transform, timings.encode) > 0
+    assert timings.queue == timings.cache == 0
+
+
+def test_the_time_in_the_queue_is_added() -> None:
+    result = process(png(4, 4), [Options()], Limits())
+    assert with_queue_time(result, 12.5).timings.queue == 12.5
+    assert with_queue_time(result, 12.5).renditions == result.renditions
+
+
+def test_the_same_task_gives_the_same_bytes() -> None:
+    data = encode(scene(90, 60))
+    for format in OUTPUT_FORMATS:
+        assert make(data, width=50, format=format).data == make(data, width=50, format=format).data
+
+
+# What a result may cost.
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ((10, 300), {"width": 50, "enlarge": True}),
+        ((10, 300), {"width": 50, "height": 50, "fit": "outside", "enlarge": True}),
+        ((300, 10), {}),
+        ((300, 10), {"rotate": 90}),
+        ((300, 10), {"width": 300, "height": 150, "fit": "contain"}),
+    ],
+    ids=str,
+)
+def test_no_side_of_a_result_is_over_the_limit(
+    source: tuple[int, int], options: dict[str, Any]
+) -> None:
+    """A side that is left out follows the source, so it is not bounded by the range of `width`."""
+    small = Options(name="small", width=5)
+    outcome = run(png(*source), Options(**options), small, limits=Limits(max_output_side=200))
+    assert isinstance(outcome, Result)
+    too_large, made = outcome.renditions
+    assert isinstance(too_large, FailedRendition)
+    assert isinstance(too_large.error, LimitExceeded)
+    assert isinstance(made, Rendition)
+
+
+def test_a_picture_too_wide_for_the_format_fails_alone() -> None:
+    """WebP ends at 16 383 pixels a side."""
+    limits = Limits(max_output_side=20_000)
+    outcome = run(png(17_000, 2), Options(format="webp"), Options(width=5), limits=limits)
+    assert isinstance(outcome, Result)
+    assert isinstance(outcome.renditions[0], FailedRendition)
+    assert isinstance(outcome.renditions[1], Rendition)
+
+
+@by_format
+def test_max_bytes_is_kept(format: Format) -> None:
+    data = ORIENTED[0].data
+    free = make(data, width=200, format=format)
+    limit = len(free.data) * 2 // 3
+    if format is Format.GIF:  # has no quality that could be lowered
+        (failed,) = process(
+            data, [Options(width=200, format="gif", max_bytes=limit)], Limits()
+        ).renditions
+        assert isinstance(failed, FailedRendition)
+        return
+    made = make(data, width=200, format=format, max_bytes=limit)
+    assert len(made.data) <= limit
+    if format is not Format.PNG:  # its steps are coarse: full colours, then a palette
+        assert len(made.data) > limit * 0.85
+
+
+@by_format
+def test_max_bytes_changes_nothing_that_fits(format: Format) -> None:
+    data = encode(scene(60, 40))
+    free = make(data, format=format)
+    assert make(data, format=format, max_bytes=len(free.data)).data == free.data
+
+
+@pytest.mark.parametrize("format", LOSSY)
+def test_quality_is_paid_in_bytes(format: Format) -> None:
+    data = ORIENTED[0].data
+    sizes = [
+        len(make(data, width=150, format=format, quality=quality).data)
+        for quality in (10, 50, 80, 95)
+    ]
+    assert sizes == sorted(set(sizes))
+
+
+def test_effort_makes_the_file_smaller() -> None:
+    data = ORIENTED[0].data
+    for format in ("jpeg", "png", "webp"):
+        fast = make(data, width=300, format=format, effort=0)
+        small = make(data, width=300, format=format, effort=9)
+        assert len(small.data) < len(fast.data)
+
+
+@pytest.mark.parametrize(
+    ("options", "progressive"),
+    [
+        ({}, True),
+        ({"effort": 2}, False),
+        ({"progressive": False}, False),
+        ({"effort": 0, "progressive": True}, True),
+    ],
+)
+def test_jpeg_is_progressive_unless_it_has_to_be_fast(
+    options: dict[str, Any], progressive: bool
+) -> None:
+    image = opened(make(encode(scene(60, 40)), format="jpeg", **options).data)
+    assert bool(image.info.get("progressive")) is progressive
+
+
+@pytest.mark.parametrize("format", [Format.PNG, Format.WEBP, Format.AVIF])
+def test_lossless_loses_nothing(format: Format) -> None:
+    source = noise(64, 48)
+    lossless = format is not Format.PNG  # which always is
+    made = make(encode(source), format=format, lossless=lossless)
+    assert mean_difference(pixels(made.data), np.asarray(source)) == 0
+
+
+def test_a_palette_has_at_most_256_colours_and_keeps_transparency() -> None:
+    data = corpus.read("png_rgba_product_bottle_2160x2160")
+    image = opened(make(data, width=200, format="png", palette=True).data)
+    assert image.mode == "P"
+    truth = made_pixels(data, "RGBA", width=200)
+    assert mean_difference(np.asarray(image.convert("RGBA"))[..., 3], truth[..., 3]) < 4
+
+
+# Which format.
+
+
+@pytest.mark.parametrize(
+    ("picture", "format"),
+    [(one, one.format if one.format in OUTPUT_FORMATS else Format.PNG) for one in SMALL],
+    ids=lambda value: getattr(value, "file", value),
+)
+def test_source_keeps_the_format_where_it_can_be_written(picture: Picture, format: Format) -> None:
+    assert make(picture.data, width=16, format="source").format is format
+
+
+@pytest.mark.parametrize(
+    ("source", "accept", "format"),
+    [
+        ("RGB", (), Format.JPEG),
+        ("RGBA", (), Format.PNG),
+        ("RGB", (Format.WEBP,), Format.WEBP),
+        ("RGBA", (Format.AVIF, Format.WEBP), Format.AVIF),
+        ("RGB", (Format.WEBP, Format.AVIF), Format.WEBP),
+    ],
+)
+def test_auto_takes_what_the_client_shows_best(
+    source: str, accept: tuple[Format, ...], format: Format
+) -> None:
+    color = (10, 20, 30, 40)[: len(source)]
+    assert make(png(8, 8, source, color), accept=accept).format is format
+
+
+def test_auto_takes_jpeg_for_alpha_that_hides_nothing() -> None:
+    assert make(png(8, 8, "RGBA", (1, 2, 3, 255))).format is Format.JPEG
+    transparent = png(8, 8, "RGBA", (1, 2, 3, 0))
+    assert make(transparent, width=16, height=8, fit="contain").format is Format.JPEG
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode(plain(8, 8, "L"), transparency=0),
+        encode(plain(8, 8, "RGB"), transparency=(0, 0, 0)),
+        encode(plain(8, 8, "P"), transparency=0),
+        encode(plain(8, 8, "1"), transparency=0),
+        encode(plain(8, 8, "P"), "GIF", transparency=0),
+    ],
+    ids=["grey", "rgb", "palette", "bilevel", "gif"],
+)
+def test_a_transparent_colour_is_transparent(data: bytes) -> None:
+    assert made_pixels(data, "RGBA")[..., 3].max() == 0
+
+
+# Colours.
+
+
+def test_transparency_is_flattened_on_the_background() -> None:
+    data = png(10, 10, "RGBA", (200, 0, 0, 128))
+    half = made_pixels(data, format="jpeg", background="0000ff", quality=100)
+    assert np.abs(half.astype(int) - (100, 0, 127)).max() <= 3
+    assert made_pixels(png(10, 10, "LA", (0, 0)), format="jpeg").min() >= 254  # white unless told
+
+
+def test_contain_pads_with_the_background() -> None:
+    made = made_pixels(
+        png(20, 10, color=(255, 0, 0)), width=30, height=30, fit="contain", background="0a0b0c"
+    )
+    assert (made[[0, 0, -1, -1], [0, -1, 0, -1]] == (10, 11, 12)).all()
+    assert (made[10:20, 5:25] == (255, 0, 0)).all()
+    assert (made[:10] == (10, 11, 12)).all()
+
+
+def test_contain_shows_the_background_through_transparency() -> None:
+    made = made_pixels(
+        png(20, 10, "RGBA", (0, 0, 0, 0)), width=30, height=30, fit="contain", background="0a0b0c"
+    )
+    assert (made == (10, 11, 12)).all()
+
+
+def test_transparent_edges_do_not_bleed() -> None:
+    """The hidden green of the transparent half stays hidden when the picture shrinks."""
+    image = plain(64, 64, "RGBA", (0, 255, 0, 0))
+    image.paste((255, 0, 0, 255), (0, 0, 33, 64))
+    made = made_pixels(encode(image), "RGBA", width=16)
+    assert made[made[..., 3] > 0][:, 1].max() <= 2
+
+
+def test_sixteen_bits_are_scaled_not_clipped() -> None:
+    ramp = np.tile(np.linspace(0, 65535, 256).astype(np.uint16), (4, 1))
+    made = made_pixels(gray_png_16bit(ramp), "L")
+    assert np.abs(made[0].astype(int) - np.arange(256)).max() <= 1
+
+
+def test_cmyk_becomes_rgb() -> None:
+    red = encode(plain(16, 16, "CMYK", (0, 255, 255, 0)), "JPEG")
+    made = made_pixels(red)
+    assert made[..., 0].min() > 230
+    assert made[..., 1:].max() < 25
+
+
+def test_a_wide_gamut_profile_is_converted_and_dropped() -> None:
+    data = corpus.read("product_jar_on_white_1125x1800_adobergb_icc")
+    made = make(data, width=100, format="png")
+    untreated = np.asarray(opened(data).resize((made.width, made.height)))
+    assert "icc_profile" not in opened(made.data).info
+    assert 0.5 < mean_difference(pixels(made.data), untreated) < 20
+
+
+def test_a_damaged_profile_counts_as_none() -> None:
+    data = encode(scene(30, 20), icc_profile=b"nonsense" * 20)
+    assert mean_difference(made_pixels(data), np.asarray(scene(30, 20))) == 0
+
+
+# Filters.
+
+
+def test_grayscale_removes_colour() -> None:
+    made = made_pixels(encode(scene(30, 20)), grayscale=True)
+    assert (made == made[..., :1]).all()
+    assert made.std() > 10
+
+
+def test_blur_smooths_and_sharpen_roughens() -> None:
+    data = corpus.read("photo_flower_480x360")
+
+    def roughness(**options: float) -> float:
+        made = made_pixels(data, "L", width=200, **options).astype(float)
+        return float(np.abs(np.diff(made)).mean())
+
+    assert roughness(blur=3) < roughness() * 0.6
+    assert roughness(sharpen=2) > roughness() * 1.1
+
+
+def test_normalize_uses_the_full_range() -> None:
+    flat = Image.fromarray((np.asarray(scene(60, 40)) // 4 + 90).astype(np.uint8))
+    made = made_pixels(encode(flat), normalize=True)
+    assert made.min() <= 5
+    assert made.max() >= 250
+
+
+@pytest.mark.parametrize("filters", [{"blur": 2}, {"sharpen": 1}, {"normalize": True}])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_filters_keep_transparency(mode: str, filters: dict[str, Any]) -> None:
+    image = scene(40, 30).convert(mode)
+    image.putalpha(100)
+    made = made_pixels(encode(image), "RGBA", **filters)
+    assert (made[..., 3] == 100).all()
+
+
+# Decoding at a reduced scale.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "exif_landscape_orientation_6",
+        "jpeg420_progressive_flower_2268x1512",  # 2268 is no multiple of 8
+        "photo_sharp_benchmark_2725x2225",
+    ],
+)
+@pytest.mark.parametrize("width", [100, 226, 340, 720])
+def test_decoding_at_a_reduced_scale_stays_close_to_decoding_in_full(name: str, width: int) -> None:
+    data = corpus.read(name)
+    made = make(data, width=width, format="png")
+    full = ImageOps.exif_transpose(opened(data)).convert("RGB")
+    expected = full.resize((made.width, made.height), Image.Resampling.LANCZOS)
+    assert psnr(pixels(made.data), np.asarray(expected)) > 37
+
+
+@pytest.mark.parametrize("rotate", [0, 90])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_small_crop_of_a_large_picture_is_sharp(orientation: int, rotate: int) -> None:
+    """The scale is chosen by what the crop needs, not by the size of the result alone."""
+    data = ORIENTED[orientation - 1].data
+    box = {"width": 30, "height": 600} if rotate == 0 else {"width": 600, "height": 30}
+    made = make(data, format="png", gravity="center", rotate=rotate, **box)
+    full = ImageOps.exif_transpose(opened(data)).convert("RGB")
+    assert made.crop is not None
+    x, y, width, height = made.crop
+    cut = full.crop((x, y, x + width, y + height)).rotate(-rotate, expand=True)
+    expected = cut.resize((made.width, made.height), Image.Resampling.LANCZOS)
+    assert psnr(pixels(made.data), np.asarray(expected)) > 30
+
+
+def test_a_frame_beyond_the_screen_does_not_matter() -> None:
+    """Only a later frame reaches beyond the screen; the first one is what gets decoded."""
+    data = bytearray(
+        encode(
+            plain(20, 10, "P"),
+            "GIF",
+            save_all=True,
+            append_images=[noise(20, 10).quantize()],
+            duration=100,
+        )
+    )
+    second = data.rindex(b"\x2c\x00\x00\x00\x00\x14\x00\x0a\x00")
+    data[second + 1 : second + 3] = struct.pack("<H", 5)
+    assert isinstance(run(bytes(data), Options(width=10)), Result)
+
+
+# Metadata.
+
+ARTIST, COPYRIGHT, DESCRIPTION, GPS_IFD, EXIF_IFD = 0x013B, 0x8298, 0x010E, 0x8825, 0x8769
+LENS = 0xA434
+WITH_EXIF = [Format.JPEG, Format.PNG, Format.WEBP, Format.AVIF]
+
+
+def tagged() -> bytes:
+    exif = Image.Exif()
+    exif[ARTIST] = "Ada"
+    exif[COPYRIGHT] = "© Ada".encode().decode("latin-1")
+    exif[DESCRIPTION] = "At home"
+    exif[0x0112] = 6
+    exif.get_ifd(GPS_IFD)[1] = "N"
+    exif.get_ifd(GPS_IFD)[2] = (48.0, 12.0, 30.0)
+    exif.get_ifd(EXIF_IFD)[LENS] = "50 mm"
+    return encode(scene(40, 30), "JPEG", exif=exif, comment=b"a comment")
+
+
+def exif_of(data: bytes) -> dict[int, Any]:
+    exif = opened(data).getexif()
+    inner = {
+        (ifd, tag): value for ifd in (GPS_IFD, EXIF_IFD) for tag, value in exif.get_ifd(ifd).items()
+    }
+    outer = {tag: value for tag, value in exif.items() if tag not in (GPS_IFD, EXIF_IFD)}
+    return {**outer, **inner}
+
+
+@pytest.mark.parametrize("format", WITH_EXIF)
+def test_copyright_keeps_the_author_and_nothing_else(format: Format) -> None:
+    kept = exif_of(make(tagged(), format=format).data)
+    assert set(kept) == {ARTIST, COPYRIGHT}
+    assert kept[ARTIST] == "Ada"
+
+
+@pytest.mark.parametrize("format", WITH_EXIF)
+def test_strip_keeps_nothing(format: Format) -> None:
+    made = make(tagged(), format=format, metadata="strip").data
+    assert exif_of(made) == {}
+    assert b"Ada" not in made
+    assert b"a comment" not in made
+
+
+@pytest.mark.parametrize("format", WITH_EXIF)
+def test_keep_keeps_all_but_what_is_no_longer_true(format: Format) -> None:
+    kept = exif_of(make(tagged(), format=format, metadata="keep").data)
+    assert kept[DESCRIPTION] == "At home"
+    assert kept[GPS_IFD, 1] == "N"
+    assert kept[EXIF_IFD, LENS] == "50 mm"
+    assert 0x0112 not in kept  # the turn has been made
+
+
+@pytest.mark.parametrize("metadata", ["strip", "copyright"])
+@pytest.mark.parametrize("picture", SMALL, ids=lambda picture: picture.file)
+def test_a_place_is_never_told_unless_asked(picture: Picture, metadata: str) -> None:
+    made = exif_of(make(picture.data, width=20, format="jpeg", metadata=metadata).data)
+    assert set(made) <= {ARTIST, COPYRIGHT}
+
+
+@pytest.mark.parametrize("picture", SMALL, ids=lambda picture: picture.file)
+def test_whatever_a_picture_says_of_itself_can_be_kept(picture: Picture) -> None:
+    outcome = run(picture.data, Options(width=20, metadata="keep", format="jpeg"))
+    assert isinstance(outcome, Result)
+    assert isinstance(outcome.renditions[0], Rendition)
+
+
+def test_the_old_thumbnail_is_not_kept() -> None:
+    """It would show what a crop has cut off."""
+    exif = Image.Exif()
+    exif[DESCRIPTION] = "x"
+    block = bytearray(exif.tobytes()[6:])
+    next_ifd = 8 + 2 + 12
+    block[next_ifd : next_ifd + 4] = struct.pack("<I", len(block))
+    thumbnail = encode(scene(16, 12), "JPEG")
+    at = len(block) + 2 + 2 * 12 + 4
+    block += struct.pack("<HHHIIHHIII", 2, 0x201, 4, 1, at, 0x202, 4, 1, len(thumbnail), 0)
+    data = encode(scene(40, 30), "JPEG", exif=b"Exif\0\0" + bytes(block) + thumbnail)
+    assert data.count(b"\xff\xd8\xff") == 2
+
+    made = make(data, width=20, format="jpeg", metadata="keep").data
+
+    assert made.count(b"\xff\xd8\xff") == 1
+    assert exif_of(made)[DESCRIPTION] == "x"
+
+
+@pytest.mark.parametrize("tag", [ARTIST, COPYRIGHT])
+@pytest.mark.parametrize("kind", [3, 5, 7, 10, 11, 12])
+def test_an_author_of_the_wrong_type_does_no_harm(tag: int, kind: int) -> None:
+    data = encode(
+        scene(8, 8), "JPEG", exif=exif_entry(tag, kind, b"\x01\x02\x03\x04\x05\x06\x07\x08")
+    )
+    outcome = run(data)
+    assert isinstance(outcome, Result)
+    assert isinstance(outcome.renditions[0], Rendition)
+
+
+@pytest.mark.parametrize("metadata", ["copyright", "keep"])
+def test_more_metadata_than_a_jpeg_holds_does_no_harm(metadata: str) -> None:
+    """A JPEG segment ends at 64 KiB, other containers don't."""
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "x" * 70_000
+    outcome = run(encode(scene(8, 8), "WEBP", exif=exif), Options(metadata=metadata, format="jpeg"))
+    assert isinstance(outcome, Result)
+
+
+# All the options together.
+
+
+@settings(max_examples=60)
+@given(
+    width=st.none() | st.integers(1, 60),
+    height=st.none() | st.integers(1, 60),
+    fit=st.sampled_from(["cover", "contain", "inside", "outside", "fill"]),
+    enlarge=st.booleans(),
+    rotate=st.sampled_from([0, 90, 180, 270]),
+    format=st.sampled_from(["auto", "source", "jpeg", "png", "webp", "gif"]),
+    gravity=st.sampled_from(["center", "southwest", "fp:0.9,0.1"]),
+    blur=st.sampled_from([0, 1.5]),
+    grayscale=st.booleans(),
+    source=st.sampled_from(range(4)),
+)
+def test_any_options_give_what_they_promise(source: int, **asked: Any) -> None:
+    given_options = {name: value for name, value in asked.items() if value is not None}
+    options = parse_options(given_options)
+    (made,) = process(_SOURCES[source], [options], Limits()).renditions
+    assert isinstance(made, Rendition)
+    assert opened(made.data).size == (made.width, made.height)
+    if made.crop:
+        assert 0 <= made.crop.x <= made.crop.x + made.crop.width <= 24
+        assert 0 <= made.crop.y <= made.crop.y + made.crop.height <= 18
+
+
+_SOURCES = (
+    encode(scene(24, 18), "JPEG"),
+    encode(scene(24, 18).convert("RGBA")),
+    encode(scene(24, 18).quantize(16), "GIF"),
+    encode(scene(24, 18).convert("CMYK"), "TIFF"),
+)

@@ -1,0 +1,193 @@
+"""The waiting line: by priority, bounded by its work, drained in batches."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnishot_ray.errors import Overloaded
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.protocol import ImageTask
+from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
+
+Make = Callable[..., Waiting]
+
+
+@pytest.fixture(scope="module")
+def waiting() -> Iterator[Make]:
+    """Makes tasks that wait; the promise of an outcome needs an event loop."""
+    loop = asyncio.new_event_loop()
+
+    def make(name: str = "a", cost: float = 10.0, priority: int = 5, size: int = 10) -> Waiting:
+        task = ImageTask(bytes(size), (Options(),), name, cost, priority)
+        return Waiting(task, cost, loop.create_future(), 0.0)
+
+    yield make
+    loop.close()
+
+
+def names(batch: Sequence[Waiting]) -> str:
+    return "".join(one.task.request_id for one in batch)
+
+
+def drained(queue: TaskQueue) -> list[str]:
+    batches = []
+    while queue:
+        batches.append(names(queue.pop_batch()))
+    return batches
+
+
+def filled(config: QueueConfig, tasks: Sequence[Waiting]) -> TaskQueue:
+    queue = TaskQueue(config)
+    for task in tasks:
+        queue.push(task, drain_rate=1)
+    return queue
+
+
+ONE_BY_ONE = QueueConfig(batch_max=1, max_waiting_ms=1e9)
+
+
+def test_an_empty_queue_gives_an_empty_batch() -> None:
+    queue = TaskQueue(QueueConfig())
+    assert len(queue) == 0
+    assert queue.pop_batch() == []
+
+
+def test_priority_1_comes_first_and_equals_in_their_order(waiting: Make) -> None:
+    order = [("a", 5), ("b", 1), ("c", 10), ("d", 1), ("e", 5)]
+    queue = filled(ONE_BY_ONE, [waiting(name, priority=priority) for name, priority in order])
+    assert "".join(drained(queue)) == "bdaec"
+
+
+@given(data=st.data())
+def test_any_line_is_served_by_priority_then_arrival(waiting: Make, data: st.DataObject) -> None:
+    priorities = data.draw(st.lists(st.integers(1, 10), max_size=30))
+    tasks = [waiting(str(index), priority=one) for index, one in enumerate(priorities)]
+    queue = filled(ONE_BY_ONE, tasks)
+    assert drained(queue) == [one.task.request_id for one in sorted(tasks, key=by_priority)]
+
+
+def by_priority(waiting: Waiting) -> int:
+    return waiting.task.priority
+
+
+@pytest.mark.parametrize(
+    ("config", "tasks", "batches"),
+    [
+        ({"batch_ms": 30}, [{"cost": 10}] * 7, [3, 3, 1]),
+        ({"batch_ms": 30}, [{"cost": 10}, {"cost": 21}, {"cost": 9}], [1, 2]),
+        ({"batch_ms": 30}, [{"cost": 500}, {"cost": 1}, {"cost": 500}], [1, 1, 1]),
+        ({"batch_max": 2}, [{"cost": 1}] * 5, [2, 2, 1]),
+        ({"batch_max_bytes": 100}, [{"size": 40, "cost": 1}] * 5, [2, 2, 1]),
+        ({"batch_max_bytes": 100}, [{"size": 900, "cost": 1}, {"size": 1, "cost": 1}], [1, 1]),
+    ],
+    ids=str,
+)
+def test_a_batch_is_filled_up_to_its_bounds(
+    waiting: Make, config: dict[str, Any], tasks: list[dict[str, Any]], batches: list[int]
+) -> None:
+    queue = filled(QueueConfig(**config), [waiting(**task) for task in tasks])
+    assert [len(batch) for batch in drained(queue)] == batches
+
+
+@given(data=st.data())
+def test_batches_keep_their_bounds_and_lose_nobody(waiting: Make, data: st.DataObject) -> None:
+    shapes = data.draw(
+        st.lists(st.tuples(st.floats(0.1, 60), st.integers(0, 300), st.integers(1, 3)), max_size=25)
+    )
+    tasks = [waiting(cost=cost, size=size, priority=p) for cost, size, p in shapes]
+    config = QueueConfig(1e9, batch_ms=50, batch_max=4, batch_max_bytes=500)
+    queue = filled(config, tasks)
+    assert queue.waiting_ms == pytest.approx(sum(task.cost_ms for task in tasks))
+
+    served: list[Waiting] = []
+    while queue:
+        batch = queue.pop_batch()
+        assert 1 <= len(batch) <= 4
+        assert len(batch) == 1 or sum(one.cost_ms for one in batch) <= 50
+        assert len(batch) == 1 or sum(len(one.task.data) for one in batch) <= 500
+        served += batch
+
+    assert sorted(map(id, served)) == sorted(map(id, tasks))
+    assert queue.waiting_ms == 0
+
+
+@pytest.mark.parametrize(("drain_rate", "retry_after_s"), [(1, 2.0), (4, 0.5), (0, 4.0)])
+def test_a_full_queue_says_when_to_come_back(
+    waiting: Make, drain_rate: float, retry_after_s: float
+) -> None:
+    queue = filled(QueueConfig(max_waiting_ms=5000), [waiting(cost=3000), waiting(cost=2000)])
+    with pytest.raises(Overloaded) as caught:
+        queue.push(waiting(cost=2000), drain_rate)
+    assert caught.value.retry_after_s == retry_after_s
+    assert "2 tasks" in caught.value.detail
+    assert "5.0 core-seconds" in caught.value.detail
+    assert len(queue) == 2
+
+
+def test_there_is_room_again_after_a_batch_has_left(waiting: Make) -> None:
+    queue = filled(QueueConfig(max_waiting_ms=50), [waiting(cost=25), waiting(cost=25)])
+    with pytest.raises(Overloaded):
+        queue.push(waiting(), 1)
+    queue.pop_batch()
+    queue.push(waiting("z"), 1)
+    assert "z" in "".join(drained(queue))
+
+
+def test_a_task_larger_than_the_bound_may_wait_alone(waiting: Make) -> None:
+    queue = filled(QueueConfig(max_waiting_ms=50), [waiting(cost=9000)])
+    assert len(queue.pop_batch()) == 1
+
+
+def test_whose_client_has_left_is_dropped(waiting: Make) -> None:
+    tasks = [waiting(name) for name in "abcd"]
+    queue = filled(QueueConfig(batch_ms=20), tasks)
+    tasks[0].outcome.cancel()
+    tasks[2].outcome.cancel()
+    assert drained(queue) == ["bd"]
+    assert queue.waiting_ms == 0
+
+
+def test_a_queue_of_those_who_left_gives_an_empty_batch(waiting: Make) -> None:
+    tasks = [waiting(), waiting(cost=1000)]
+    queue = filled(QueueConfig(), tasks)
+    for task in tasks:
+        task.outcome.cancel()
+    assert queue.pop_batch() == []
+    assert len(queue) == 0
+
+
+def test_who_left_takes_no_room(waiting: Make) -> None:
+    """Clients that gave up while every replica was busy are no reason to turn others away."""
+    tasks = [waiting(cost=25), waiting(cost=25)]
+    queue = filled(QueueConfig(max_waiting_ms=50), tasks)
+    for task in tasks:
+        task.outcome.cancel()
+    queue.push(waiting("z", cost=25), 1)
+    assert drained(queue) == ["z"]
+
+
+def test_a_returned_task_is_next_of_its_priority_and_never_shed(waiting: Make) -> None:
+    queue = filled(
+        QueueConfig(max_waiting_ms=30, batch_max=1),
+        [waiting("a"), waiting("b"), waiting("c", priority=1)],
+    )
+    queue.push_back(waiting("r", cost=500))
+    assert drained(queue) == ["c", "r", "a", "b"]
+
+
+def test_returned_tasks_keep_their_order(waiting: Make) -> None:
+    queue = filled(ONE_BY_ONE, [waiting("x")])
+    for name in "abc":
+        queue.push_back(waiting(name))
+    assert "".join(drained(queue)) == "abcx"
+
+
+@pytest.mark.parametrize("name", ["max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_every_bound_is_more_than_nothing(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=name):
+        QueueConfig(**{name: value})

@@ -1,0 +1,146 @@
+"""Settings of values and environment, with every mistake told before anything starts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from omnishot_ray.errors import ConfigError
+from omnishot_ray.settings import PREFIX, Settings, known_names, load_settings
+
+KNOWN = known_names()
+by_name = pytest.mark.parametrize("name", KNOWN)
+
+
+def value_at(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for step in name.split("."):
+        value = getattr(value, step)
+    return value
+
+
+def variable(name: str) -> str:
+    return PREFIX + name.upper().replace(".", "__")
+
+
+def another(name: str) -> Any:
+    """A legal value that is not the default."""
+    default = value_at(Settings(), name)
+    return f"not {default}" if isinstance(default, str) else default * 2 + 1
+
+
+def room_for(name: str) -> dict[str, Any]:
+    """What has to be set beside a setting for `another` value to be legal."""
+    return {"resizers": {"max_replicas": 999}} if name == "resizers.min_replicas" else {}
+
+
+def nested(name: str, value: Any) -> dict[str, Any]:
+    for step in reversed(name.split(".")):
+        value = {step: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def test_nothing_given_gives_the_defaults() -> None:
+    assert load_settings({}, {}) == Settings()
+
+
+def test_foreign_variables_are_left_alone() -> None:
+    assert (
+        load_settings({}, {"PATH": "/bin", "RAY_ADDRESS": "auto", "omnishot_x": "1"}) == Settings()
+    )
+
+
+def test_there_are_settings_of_every_part() -> None:
+    assert {name.split(".")[0] for name in KNOWN} == {
+        "limits",
+        "api",
+        "dispatch",
+        "gateways",
+        "resizers",
+    }
+    assert "dispatch.queue.batch_max" in KNOWN
+
+
+@by_name
+def test_every_setting_can_be_set_by_the_environment(name: str) -> None:
+    value = another(name)
+    settings = load_settings(room_for(name), {variable(name): str(value)})
+    assert value_at(settings, name) == value
+    assert type(value_at(settings, name)) is type(value_at(Settings(), name))
+
+
+@by_name
+def test_every_setting_can_be_set_by_nested_values(name: str) -> None:
+    values = nested(name, another(name))
+    for group, room in room_for(name).items():
+        values[group] |= room
+    assert value_at(load_settings(values, {}), name) == another(name)
+
+
+def test_the_environment_overrides_values_one_by_one() -> None:
+    given = {"dispatch": {"inline_ms": 1.0, "time_limit_s": 2.0, "queue": {"batch_max": 3}}}
+    environment = {
+        "OMNISHOT_DISPATCH__INLINE_MS": "9",
+        "OMNISHOT_DISPATCH__QUEUE__BATCH_MS": "8",
+    }
+    dispatch = load_settings(given, environment).dispatch
+    assert (dispatch.inline_ms, dispatch.time_limit_s) == (9.0, 2.0)
+    assert (dispatch.queue.batch_max, dispatch.queue.batch_ms) == (3, 8.0)
+    assert given["dispatch"]["inline_ms"] == 1.0  # the caller's values are left as they were
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"OMNISHOT_DISPATCH__INLINE_MSS": "1"}, "did you mean dispatch.inline_ms?"),
+        ({"OMNISHOT_DISPATCH__QUEUE__BATCH": "1"}, "did you mean dispatch.queue.batch"),
+        ({"OMNISHOT_LIMIT__MAX_PIXELS": "1"}, "limits.max_pixels"),
+        ({"OMNISHOT_QUITE_ELSEWHERE": "1"}, "known: "),
+        ({"OMNISHOT_API": "1"}, "api is a group of settings"),
+        ({"OMNISHOT_API": "1", "OMNISHOT_API__MAX_VARIANTS": "1"}, "group of settings"),
+        ({"OMNISHOT_API__MAX_VARIANTS": "1", "OMNISHOT_API": "1"}, "group of settings"),
+        ({"OMNISHOT_API__MAX_VARIANTS__MORE": "1"}, "api.max_variants"),
+        ({"OMNISHOT_API__MAX_VARIANTS": "many"}, "api.max_variants"),
+        ({"OMNISHOT_API__MAX_VARIANTS": "1.5"}, "api.max_variants"),
+        ({"OMNISHOT_API__MAX_VARIANTS": ""}, "api.max_variants"),
+        ({"OMNISHOT_API__MAX_VARIANTS": "0"}, "max_variants must be more than 0"),
+        ({"OMNISHOT_API__BODY_TIMEOUT_S": "-1"}, "body_timeout_s must be more than 0"),
+        ({"OMNISHOT_DISPATCH__TIME_LIMIT_S": "0"}, "time_limit_s more than 0"),
+        ({"OMNISHOT_DISPATCH__QUEUE__BATCH_MAX": "0"}, "batch_max must be more than 0"),
+        ({"OMNISHOT_RESIZERS__MIN_REPLICAS": "0"}, "min_replicas must be at least 1"),
+        ({"OMNISHOT_GATEWAYS__REPLICAS": "0"}, "must be at least 1"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_environment_is_told(environment: Mapping[str, str], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, environment)
+    assert told in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dispatch": {"inlin_ms": 1}},
+        {"dispatch": {"queue": {"batch_maxx": 1}}},
+        {"dispatsh": {}},
+        {"dispatch": 5},
+        {"dispatch": None},
+        {"limits": {"max_pixels": "a lot"}},
+        {"limits": {"max_pixels": None}},
+        {"limits": {"max_pixels": [1]}},
+        {"api": {"cache_control": 5}},
+    ],
+    ids=str,
+)
+def test_a_mistake_in_given_values_is_told(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        load_settings(given, {})
+
+
+@pytest.mark.parametrize("name", [name for name in KNOWN if name != "api.cache_control"])
+@pytest.mark.parametrize("value", ["-1", "nan"])
+def test_no_number_may_be_senseless(name: str, value: str) -> None:
+    with pytest.raises(ConfigError):
+        load_settings({}, {variable(name): value})
