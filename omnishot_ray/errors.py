@@ -52,6 +52,11 @@ class OmnishotError(Exception):
     def __str__(self) -> str:
         return self.detail
 
+    def stripped(self) -> "OmnishotError":
+        """The same without traceback and causes: their frames hold the pixels."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
 
 class RequestError(OmnishotError):
     """What was asked cannot be read or done."""

@@ -4,13 +4,16 @@ Both are plain frozen values that pickle cheaply. A failure of one picture is an
 returned as a value: one bad picture in a batch then costs its own answer and nobody else's.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from omnishot_ray.errors import CorruptImage, OmnishotError
+from omnishot_ray.errors import CorruptImage, InternalError, OmnishotError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Result, process
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,19 @@ class Optimizer(Protocol):
 
 
 def run_task(task: ImageTask, limits: Limits) -> Outcome:
-    """Run the engine on a task in this thread, with its failures as values."""
+    """Run the engine on a task in this thread, with its failures as values.
+
+    A fault of ours is one too, once it is logged: the tasks beside it in a batch did nothing wrong.
+    """
     try:
         return process(task.data, task.renditions, limits)
     except OmnishotError as error:
-        return _without_traceback(error)
+        return error.stripped()
     except MemoryError:
         return CorruptImage("Decoding the image takes more memory than there is; send it smaller.")
-
-
-def _without_traceback(error: OmnishotError) -> OmnishotError:
-    """A traceback holds the frames, and the frames hold the pixels."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
+    except Exception:
+        logger.exception("the engine failed on request %s", task.request_id)
+        return InternalError("The engine failed on this image; it has been logged.")
 
 
 def with_queue_time(result: Result, queue_ms: float) -> Result:

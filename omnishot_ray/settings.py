@@ -5,6 +5,7 @@ environment joined by two underscores: `dispatch.inline_ms` is `OMNISHOT_DISPATC
 """
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -43,12 +44,23 @@ def load_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> S
     merged = _merge(dict(given), _nested(environment))
     _refuse_unknown(merged, Settings, "")
     try:
-        return _ADAPTER.validate_python(merged)
+        settings = _ADAPTER.validate_python(merged)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
         )
         raise ConfigError(f"Wrong settings: {faults}") from None
+    _refuse_not_finite(settings, "")
+    return settings
+
+
+def _refuse_not_finite(config: Any, prefix: str) -> None:
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            _refuse_not_finite(value, f"{prefix}{item.name}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"Wrong settings: {prefix}{item.name} has to be a finite number")
 
 
 def known_names(config: type = Settings, prefix: str = "") -> dict[str, Any]:

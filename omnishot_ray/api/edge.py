@@ -38,6 +38,9 @@ class Edge:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        is_head = scope["method"] == "HEAD"
+        if is_head:  # every GET answers HEAD too (RFC 9110 §9.3.2); FastAPI does not see to it
+            scope = {**scope, "method": "GET"}
         csp = _DOCS_CSP if scope["path"].startswith(_DOCS_PATHS) else _STRICT_CSP
         started = False
 
@@ -52,6 +55,8 @@ class Edge:
                 headers["Content-Security-Policy"] = csp
                 headers["Referrer-Policy"] = "no-referrer"
                 headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:

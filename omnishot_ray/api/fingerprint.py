@@ -26,6 +26,10 @@ def data_etag(data: bytes) -> str:
 
 
 def matches(if_none_match: str, tag: str) -> bool:
-    """Weak comparison of `If-None-Match` (RFC 9110 §13.1.2)."""
-    candidates = (candidate.strip() for candidate in if_none_match.split(","))
-    return any(candidate == "*" or candidate.removeprefix("W/") == tag for candidate in candidates)
+    """Weak comparison of `If-None-Match` (RFC 9110 §13.1.2).
+
+    `*` matches nothing: whether there is a result at all is not known before the work.
+    """
+    return any(
+        candidate.strip().removeprefix("W/") == tag for candidate in if_none_match.split(",")
+    )

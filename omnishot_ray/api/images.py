@@ -21,7 +21,7 @@ from omnishot_ray.errors import (
     InvalidParameters,
     OmnishotError,
 )
-from omnishot_ray.imaging.options import Options, parse_options, unknown_name
+from omnishot_ray.imaging.options import Options, parse_options, read_values, unknown_name
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result
 from omnishot_ray.imaging.platforms import GROUPS, in_group
 from omnishot_ray.protocol import ImageTask, Optimizer
@@ -38,13 +38,13 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
     async def optimize(request: Request) -> Response:
         """One picture in, one picture out."""
         query = read_query(request)
-        base = Options(accept=accepted_formats(request.headers.get("accept", "")))
-        parse_options(query, base)  # what is wrong in the address is said before the body is read
+        base = Options(accept=accepted_formats(_header(request, "accept")))
+        read_values(query)  # what is wrong in the address is said before the body is read
         upload = await read_upload(request, config)
         options = parse_options(_merged(upload.fields, query), base)
         tag = etag(content_digest(upload.data), options)
         caching = {"ETag": tag, "Cache-Control": config.cache_control, "Vary": "Accept"}
-        if matches(request.headers.get("if-none-match", ""), tag):
+        if matches(_header(request, "if-none-match"), tag):
             return Response(status_code=304, headers=caching)
         task = ImageTask(upload.data, (options,), request.state.request_id)
         result = _or_raise(await optimizer.optimize(task))
@@ -57,7 +57,8 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         if any(name in query for name in _CHOOSERS):
             _read_variants(query, Options(), config)  # said before the body is read
         upload = await read_upload(request, config)
-        base = Options(accept=accepted_formats(request.headers.get("accept", "")))
+        accept = _header(request, "accept")
+        base = Options(accept=accepted_formats(accept))
         wanted = _read_variants(_merged(upload.fields, query), base, config)
         possible = tuple(options for options in wanted if isinstance(options, Options))
         result = None
@@ -67,10 +68,15 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         answer = VariantsAnswer.of(result, wanted, request.state.request_id)
         if answer.all_failed:
             raise _all_failed(answer)
-        container = choose_container(request.headers.get("accept", ""), (JSON, MULTIPART, ZIP))
+        container = choose_container(accept, (JSON, MULTIPART, ZIP))
         return answer.as_response(container)
 
     return router
+
+
+def _header(request: Request, name: str) -> str:
+    """A list header, all of its lines as one (RFC 9110 §5.3)."""
+    return ", ".join(request.headers.getlist(name))
 
 
 def _merged(fields: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:
@@ -100,7 +106,7 @@ def _read_variants(
     variant's own values over them. A variant that cannot be made is a failure of its own.
     """
     shared = {name: value for name, value in given.items() if name not in _CHOOSERS}
-    parse_options(shared, base)
+    read_values(shared)
     asked: list[Mapping[str, object]] = [
         {"platform": name, **shared} for name in _platform_names(given)
     ]

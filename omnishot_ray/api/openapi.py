@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
-from omnishot_ray.imaging.options import SPECS, OptionSpec
+from omnishot_ray.imaging.options import GRAVITIES, SPECS, OptionSpec
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 
 _IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
@@ -54,6 +54,9 @@ def problem_docs(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+_FRACTION = r"(0(\.[0-9]+)?|1(\.0+)?)"
+
+
 def option_schema(spec: OptionSpec) -> dict[str, Any]:
     """The JSON schema of one option."""
     schema: dict[str, Any] = {"type": spec.kind}
@@ -63,6 +66,8 @@ def option_schema(spec: OptionSpec) -> dict[str, Any]:
         schema |= {"minimum": spec.minimum, "maximum": spec.maximum}
     if spec.name == "platform":
         schema["enum"] = list(PLATFORMS)
+    if spec.name == "gravity":
+        schema["pattern"] = f"^({'|'.join(GRAVITIES)}|fp:{_FRACTION},{_FRACTION})$"
     if spec.name == "background":
         schema["pattern"] = "^#?([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$"
     return schema

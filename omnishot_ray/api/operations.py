@@ -31,7 +31,6 @@ def build_operation_routes(optimizer: Optimizer) -> APIRouter:
         }
     )
 
-    @router.head("/health", include_in_schema=False)
     @router.get("/health", tags=["operations"], **_HEALTH_DOCS)
     async def health() -> Response:
         """200 while this process serves; asks nobody else."""

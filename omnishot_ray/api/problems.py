@@ -1,6 +1,7 @@
 """Errors over HTTP: RFC 9457 problem documents, and the one table from error class to status."""
 
 import logging
+import math
 from typing import Any
 
 import orjson
@@ -49,7 +50,10 @@ def as_problem(error: OmnishotError, instance: str) -> dict[str, Any]:
         status_of(error),
         error.detail,
         instance,
-        [{"name": field.name, "detail": field.detail} for field in error.fields],
+        [
+            {"name": _printable(field.name), "detail": _printable(field.detail)}
+            for field in error.fields
+        ],
     )
 
 
@@ -57,7 +61,7 @@ def problem_response(error: OmnishotError, instance: str) -> Response:
     """The answer for an error, with `Retry-After` where waiting helps."""
     headers = {}
     if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     elif isinstance(error, errors.EngineUnavailable):
         headers["Retry-After"] = "1"
     return _response(as_problem(error, instance), headers)
@@ -81,7 +85,9 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
     """Exception handler for Starlette's own HTTP errors."""
     status = getattr(error, "status_code", 500)
     detail = str(getattr(error, "detail", "")) or "The request cannot be answered"
-    headers = getattr(error, "headers", None)
+    headers = dict(getattr(error, "headers", None) or {})
+    if "GET" in headers.get("Allow", ""):
+        headers["Allow"] += ", HEAD"
     return http_problem_response(status, detail.rstrip("."), request.state.request_id, headers)
 
 
@@ -92,10 +98,15 @@ def _document(
         "type": f"/problems/{code}",
         "title": title,
         "status": status,
-        "detail": detail,
+        "detail": _printable(detail),
         "instance": instance,
         "errors": fields,
     }
+
+
+def _printable(text: str) -> str:
+    """A name out of JSON may hold half of a surrogate pair, which no encoding can send."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _response(document: dict[str, Any], headers: dict[str, str] | None) -> Response:

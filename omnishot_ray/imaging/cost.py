@@ -35,8 +35,12 @@ _ENCODE_PER_MP: dict[Format, tuple[tuple[int, float], ...]] = {
     Format.PNG: ((0, 45.0), (3, 120.0), (5, 200.0), (7, 400.0)),
     Format.WEBP: ((0, 35.0), (2, 70.0), (4, 130.0), (5, 170.0), (6, 230.0)),
     Format.AVIF: ((0, 150.0), (3, 500.0), (4, 750.0), (6, 2_000.0), (8, 6_000.0)),
-    Format.GIF: ((0, 90.0),),
+    Format.GIF: ((0, 1_400.0),),
 }
+_PALETTE_PER_MP = 2_800.0
+_LOSSLESS_WEBP_PER_MP = 1_200.0
+_FIT_BYTES_FACTOR = 7.0
+"""`max_bytes` searches the quality by bisection: up to seven further encodes."""
 
 _OVERHEAD_MS = 0.2
 
@@ -59,7 +63,7 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
         share = plan.crop.width * plan.crop.height / (source.width * source.height)
         output = plan.output.width * plan.output.height * _MEGA
         total += _RESIZE_PER_INPUT_MP * decoded * share + _RESIZE_PER_OUTPUT_MP * output
-        total += _encode_per_mp(_likely_format(options, header), options.effort) * output
+        total += _encode_per_mp(_likely_format(options, header), options) * output
     return total
 
 
@@ -79,5 +83,15 @@ def _likely_format(options: Options, header: Header) -> Format:
     return Format.PNG if header.alpha else Format.JPEG
 
 
-def _encode_per_mp(format: Format, effort: int) -> float:
-    return [ms for from_effort, ms in _ENCODE_PER_MP[format] if effort >= from_effort][-1]
+def _encode_per_mp(format: Format, options: Options) -> float:
+    per_mp = [ms for effort, ms in _ENCODE_PER_MP[format] if options.effort >= effort][-1]
+    # Presets carry limits of megabytes that are hardly ever met; only a tight one is a search.
+    tight = options.max_bytes is not None and options.max_bytes < _TIGHT_BYTES
+    if format is Format.PNG and (options.palette or tight):
+        per_mp += _PALETTE_PER_MP
+    if format is Format.WEBP and options.lossless:
+        per_mp = max(per_mp, _LOSSLESS_WEBP_PER_MP)
+    return per_mp * (_FIT_BYTES_FACTOR if tight else 1.0)
+
+
+_TIGHT_BYTES = 1_000_000

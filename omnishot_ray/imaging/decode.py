@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageFile
 
 from omnishot_ray.errors import CorruptImage
@@ -91,20 +92,35 @@ def _read_exif(image: Image.Image) -> Image.Exif:
         return Image.Exif()
 
 
-def decode(source: Source, needed: Size) -> Image.Image:
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Pixels as stored, of mode `L`, `LA`, `RGB`, `RGBA` or `CMYK`, and what they show.
+
+    `width` and `height` are those of the whole picture at the scale of the pixels. They need not be
+    whole: 2725 pixels at 1/8 are 340.6, which is stored in 341, the last one only partly filled.
+    """
+
+    image: Image.Image
+    width: float
+    height: float
+
+
+def decode(source: Source, needed: Size) -> Decoded:
     """Decode the pixels, at a reduced scale where a JPEG allows it.
 
     `needed` is the largest scaled size (stored orientation, pixels of the whole picture) of any
-    rendition; the result is at least that large on both sides or full size. Its mode is one of
-    `L`, `RGB`, `RGBA`, `LA` or `CMYK`. Raises `CorruptImage`.
+    rendition; the result is at least that large on both sides or full size. Raises `CorruptImage`.
     """
     image = source.image
+    width, height = float(image.width), float(image.height)
     with _decoder_errors_as_ours(source.header.format):
         if source.header.format is Format.JPEG:
             wanted = round(needed.width * DRAFT_MARGIN), round(needed.height * DRAFT_MARGIN)
-            image.draft(None, wanted)
+            reduced = image.draft(None, wanted)
+            if reduced is not None:
+                _, (_, _, width, height) = reduced
         image.load()
-        return _in_working_mode(image)
+        return Decoded(_in_working_mode(image), width, height)
 
 
 def _in_working_mode(image: Image.Image) -> Image.Image:
@@ -116,12 +132,16 @@ def _in_working_mode(image: Image.Image) -> Image.Image:
     if mode in ("P", "PA"):
         return image.convert("RGBA" if mode == "PA" or "transparency" in image.info else "RGB")
     if mode == "1":
-        return image.convert("L")
-    if mode.startswith("I"):
-        return _narrowed(image)  # Pillow opens some 16-bit files as 32-bit integers
+        return image.convert("RGBA" if "transparency" in image.info else "L")
+    if mode.startswith("I"):  # Pillow opens some 16-bit files as 32-bit integers
+        return _narrowed(image, image.info.get("transparency"))
     return image.convert("RGB")
 
 
-def _narrowed(image: Image.Image) -> Image.Image:
+def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
     """16 bits to 8 by scaling, where Pillow's own conversion clips."""
-    return image.convert("I").point(lambda value: value / 257).convert("L")
+    values = np.asarray(image.convert("I"))
+    narrowed = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+    if isinstance(transparent, int):
+        narrowed.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+    return narrowed

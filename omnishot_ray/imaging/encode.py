@@ -83,10 +83,8 @@ def _write_webp(image: Image.Image, options: Options, quality: int, exif: bytes)
 
 
 def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
-    settings: dict[str, Any] = {"quality": quality, "speed": 10 - options.effort, "max_threads": 1}
-    if options.lossless:
-        settings |= {"quality": 100, "subsampling": "4:4:4"}
-    return _save(image, Format.AVIF, exif, **settings)
+    speed = 10 - options.effort
+    return _save(image, Format.AVIF, exif, quality=quality, speed=speed, max_threads=1)
 
 
 def _write_gif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
@@ -99,7 +97,13 @@ def _save(image: Image.Image, format: Format, exif: bytes, **settings: Any) -> b
         settings["exif"] = exif
     image.info = {}  # what came with the source does not leave with the result
     sink = io.BytesIO()
-    image.save(sink, format.plugin, **settings)
+    try:
+        image.save(sink, format.plugin, **settings)
+    except (ValueError, OSError):
+        raise LimitExceeded(
+            f"The {format.value} encoder cannot write {image.width}×{image.height} pixels; "
+            "ask for a smaller picture or another format."
+        ) from None
     return sink.getvalue()
 
 

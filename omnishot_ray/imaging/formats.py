@@ -33,8 +33,8 @@ class Format(StrEnum):
 OUTPUT_FORMATS = (Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG, Format.GIF)
 """What can be written; TIFF and BMP are read only."""
 
-WITH_ALPHA = frozenset({Format.PNG, Format.WEBP, Format.AVIF, Format.GIF})
-"""Formats that can hold transparency."""
+LOSSLESS = frozenset({Format.PNG, Format.WEBP})
+"""Output formats that can keep every pixel as it is (the AVIF encoder at hand goes through YUV)."""
 
 _AVIF_BRANDS = (b"avif", b"avis")
 

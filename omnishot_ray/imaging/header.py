@@ -5,9 +5,11 @@ all frames of a GIF to count them. What is read here is what `limits` and `cost`
 file of 28 bytes that claims 90 megapixels is turned away for the price of reading 28 bytes.
 """
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from omnishot_ray.errors import CorruptImage, UnsupportedFormat
 from omnishot_ray.imaging.formats import Format, sniff
@@ -60,13 +62,12 @@ def read_header(data: bytes) -> Header:
 def _read_jpeg(data: bytes) -> Header | None:
     """Walk the marker segments up to the frame header (ITU-T T.81 §B.2.2)."""
     at = 2
-    while True:
-        while data[at] != 0xFF:
-            at += 1
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
+    for _ in range(_MOST_BLOCKS):
+        fill = data.find(b"\xff", at)
+        code = _NOT_FILL.search(data, fill) if fill >= 0 else None
+        if code is None:
+            return None
+        marker, at = data[code.start()], code.end()
         if marker in _JPEG_STANDALONE:
             continue
         (length,) = struct.unpack_from(">H", data, at)
@@ -80,8 +81,13 @@ def _read_jpeg(data: bytes) -> Header | None:
         if marker in (0xDA, 0xD9):
             return None
         at += length
+    return None
 
 
+_MOST_BLOCKS = 4_096
+"""Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
+and the walk runs on the event loop of the gateway."""
+_NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -98,7 +104,9 @@ def _read_png(data: bytes) -> Header | None:
     if channels is None:
         return None
     alpha, at = colour in (4, 6), 33
-    while at + 8 <= len(data) and not alpha:
+    for _ in range(_MOST_BLOCKS):
+        if alpha or at + 8 > len(data):
+            break
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         if kind == b"IDAT":
@@ -132,7 +140,9 @@ def _read_webp(data: bytes) -> Header | None:
 
 def _count_webp_frames(data: bytes) -> int:
     frames, at = 0, 12
-    while at + 8 <= len(data) and frames < _FRAME_COUNT_STOP:
+    for _ in range(_MOST_BLOCKS):
+        if at + 8 > len(data):
+            break
         frames += data[at : at + 4] == b"ANMF"
         (length,) = struct.unpack_from("<I", data, at + 4)
         at += 8 + length + (length & 1)
@@ -143,46 +153,54 @@ def _read_gif(data: bytes) -> Header | None:
     """The logical screen, and the image blocks counted by hopping over their data (GIF89a)."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    frames, alpha = 0, False
-    while at < len(data) and frames < _FRAME_COUNT_STOP:
+    frames, alpha, budget = 0, False, _MOST_GIF_BLOCKS
+    while at < len(data) and frames < _FRAME_COUNT_STOP and budget > 0:
         block = data[at]
         if block == 0x21:
             if data[at + 1] == 0xF9:
                 alpha = alpha or bool(data[at + 3] & 1)
-            at = _skip_gif_blocks(data, at + 2)
+            at, budget = _skip_gif_blocks(data, at + 2, budget)
         elif block == 0x2C:
             frames += 1
             left, top, w, h, local = struct.unpack_from("<HHHHB", data, at + 1)
-            # A frame may reach beyond the screen; Pillow then enlarges the picture.
-            width, height = max(width, left + w), max(height, top + h)
-            at = _skip_gif_blocks(data, at + 11 + (3 << (local & 7) + 1 if local & 0x80 else 0))
+            if frames == 1:  # it may reach beyond the screen; Pillow then enlarges the picture
+                width, height = max(width, left + w), max(height, top + h)
+            at += 11 + (3 << (local & 7) + 1 if local & 0x80 else 0)
+            at, budget = _skip_gif_blocks(data, at, budget)
         else:
             break
-    return Header(Format.GIF, width, height, frames, alpha) if frames else None
+    return Header(Format.GIF, width, height, frames, alpha) if frames and budget > 0 else None
 
 
-def _skip_gif_blocks(data: bytes, at: int) -> int:
-    while at < len(data) and data[at]:
+_MOST_GIF_BLOCKS = 150_000
+"""As many full blocks of 255 bytes as 32 MiB hold, and some."""
+
+
+def _skip_gif_blocks(data: bytes, at: int, budget: int) -> tuple[int, int]:
+    """Hop over sub-blocks; returns where they end and what is left of the budget."""
+    while budget > 0 and at < len(data) and data[at]:
         at += 1 + data[at]
-    return at + 1
+        budget -= 1
+    return at + 1, budget - 1
 
 
 def _read_avif(data: bytes) -> Header | None:
     """The largest `ispe` among the item properties (ISO/IEC 23008-12 §6.5.3), and `auxC` alpha."""
     meta = data.find(b"meta", 4, 4096)
     (length,) = struct.unpack_from(">I", data, meta - 4)
-    box = data[meta : meta - 4 + length]
-    sizes = []
-    at = box.find(b"ispe")
-    while at >= 0:
-        sizes.append(struct.unpack_from(">II", box, at + 8))
-        at = box.find(b"ispe", at + 4)
+    box = data[meta : meta - 4 + min(length, _MOST_META_BYTES)]
+    found = islice(re.finditer(b"ispe", box), _MOST_BLOCKS)
+    sizes = [struct.unpack_from(">II", box, match.start() + 8) for match in found]
     if not sizes:
         return None
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     alpha = b"auxiliary:alpha" in box
     frames = _count_avif_frames(data) if data[8:12] == b"avis" else 1
     return Header(Format.AVIF, width, height, frames, alpha, 3 + alpha)
+
+
+_MOST_META_BYTES = 256 * 1024
+"""The properties of an AVIF take some hundred bytes."""
 
 
 def _count_avif_frames(data: bytes) -> int:

@@ -1,6 +1,6 @@
 """What a picture may cost, checked on its header before anything is decoded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.header import Header
@@ -20,6 +20,11 @@ class Limits:
     a 124 KB file with 4 000 scans costs seconds of CPU."""
     max_output_side: int = 8_192
     """Pixels of either side of a rendition."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) < 1:
+                raise ValueError(f"{item.name} must be at least 1")
 
 
 def check_header(header: Header, limits: Limits) -> None:

@@ -1,9 +1,27 @@
 """What of a picture's EXIF goes along with its renditions."""
 
+import struct
+
 from PIL import Image
-from PIL.ExifTags import IFD, Base
+from PIL.ExifTags import Base
 
 _COPYRIGHT_TAGS = (Base.Artist, Base.Copyright)
+
+EXIF_ERRORS = (
+    struct.error,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    OSError,
+    KeyError,
+)
+"""What Pillow was seen to raise when it writes tags that a broken file carried."""
+
+MAX_EXIF_BYTES = 65_533
+"""The segment of a JPEG that holds EXIF has a length of two bytes (ITU-T T.81 §B.1.1.4)."""
+
+_EMPTY = len(Image.Exif().tobytes())
 
 
 def exif_for(source: Image.Exif, policy: str) -> bytes:
@@ -14,13 +32,20 @@ def exif_for(source: Image.Exif, policy: str) -> bytes:
     """
     if policy == "strip" or not source:
         return b""
+    try:
+        data = _select(source, policy).tobytes()
+    except EXIF_ERRORS:  # tags of a wrong type or size: a picture is worth more than its metadata
+        return b""
+    return data if _EMPTY < len(data) <= MAX_EXIF_BYTES else b""
+
+
+def _select(source: Image.Exif, policy: str) -> Image.Exif:
     kept = Image.Exif()
     if policy == "copyright":
         for tag in _COPYRIGHT_TAGS:
-            if source.get(tag):
+            if isinstance(source.get(tag), str):
                 kept[tag] = source[tag]
     else:
         kept.load(source.tobytes())
         kept.pop(Base.Orientation, None)
-        kept.get_ifd(IFD.IFD1).clear()
-    return kept.tobytes() if kept else b""
+    return kept

@@ -6,12 +6,13 @@ fields, the command line, the OpenAPI document and the reference in `docs/` are 
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from omnishot_ray.errors import ContradictoryOptions, FieldError, InvalidParameters
-from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
+from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
@@ -54,7 +55,6 @@ class Options:
     grayscale: bool = False
     normalize: bool = False
     metadata: str = "copyright"
-    animated: bool = False
     name: str = "image"
     accept: tuple[Format, ...] = ()
     """Formats beyond JPEG and PNG that the client said it can show, best first; for `auto`."""
@@ -91,7 +91,7 @@ class OptionSpec:
     def allowed(self) -> str:
         """What would be right, as words: the second half of an error's sentence."""
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
+            return "one of " + ", ".join(str(choice) for choice in self.choices).lower()
         if self.kind == "boolean":
             return "true or false"
         if self.minimum is not None:
@@ -187,7 +187,7 @@ SPECS: tuple[OptionSpec, ...] = (
         "true for JPEG from effort 3 on",
         "boolean",
     ),
-    OptionSpec("lossless", "Lossless WebP or AVIF.", "false", "boolean"),
+    OptionSpec("lossless", "Lossless WebP; `auto` then means WebP or PNG.", "false", "boolean"),
     OptionSpec("palette", "PNG with at most 256 colours.", "false", "boolean"),
     OptionSpec(
         "background",
@@ -224,9 +224,10 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "animated",
-        "`false` takes the first frame of an animation.",
+        "Results hold the first frame of an animation: `false` is the one choice so far.",
         "false",
         "boolean",
+        choices=(False,),
     ),
     OptionSpec(
         "platform",
@@ -236,6 +237,8 @@ SPECS: tuple[OptionSpec, ...] = (
         example="a name from /api/platforms",
     ),
 )
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", re.ASCII)
 
 OPTIONS: Mapping[str, OptionSpec] = {spec.name: spec for spec in SPECS}
 
@@ -250,6 +253,22 @@ def parse_options(given: Mapping[str, object], base: Options | None = None) -> O
         InvalidParameters: a name is unknown or a value out of range; every fault is in `fields`.
         ContradictoryOptions: the options exclude each other.
     """
+    values = read_values(given)
+    options = base or Options()
+    platform = values.pop("platform", None)
+    if platform is not None:
+        options = replace(options, **platform_values(platform))
+    values.pop("animated", None)
+    options = replace(options, **values)
+    check_consistency(options)
+    return options
+
+
+def read_values(given: Mapping[str, object]) -> dict[str, Any]:
+    """Read options one by one, without asking whether they go together.
+
+    Raises `InvalidParameters` as `parse_options` does.
+    """
     values: dict[str, Any] = {}
     faults: list[FieldError] = []
     for name, value in given.items():
@@ -263,13 +282,7 @@ def parse_options(given: Mapping[str, object], base: Options | None = None) -> O
             faults.append(FieldError(name, str(fault)))
     if faults:
         raise InvalidParameters("; ".join(f"{f.name}: {f.detail}" for f in faults), tuple(faults))
-    options = base or Options()
-    platform = values.pop("platform", None)
-    if platform is not None:
-        options = replace(options, **platform_values(platform))
-    options = replace(options, **values)
-    check_consistency(options)
-    return options
+    return values
 
 
 def platform_values(platform: Platform) -> dict[str, Any]:
@@ -294,10 +307,10 @@ def check_consistency(options: Options) -> None:
     """Raise `ContradictoryOptions` where options that are right alone exclude each other."""
     format = options.format
     said = format not in ("auto", "source")
-    if options.lossless and said and format not in ("webp", "avif", "png"):
+    if options.lossless and said and format not in LOSSLESS:
         raise ContradictoryOptions(
-            f"lossless=true and format={format}: {format} has no lossless form; "
-            "ask for webp, avif or png, or leave lossless out."
+            f"lossless=true and format={format}: {format} cannot be written without loss; "
+            "ask for webp or png, or leave lossless out."
         )
     if options.lossless and options.max_bytes:
         raise ContradictoryOptions(
@@ -317,11 +330,6 @@ def check_consistency(options: Options) -> None:
         raise ContradictoryOptions(
             f"progressive=true and format={format}: only jpeg is written progressively; "
             "ask for jpeg, or leave progressive out."
-        )
-    if options.animated and said and format not in ("gif", "webp"):
-        raise ContradictoryOptions(
-            f"animated=true and format={format}: only gif and webp keep frames; "
-            "ask for one of these, or leave animated out."
         )
     if options.dpr != 1 and not (options.width or options.height):
         raise ContradictoryOptions(
@@ -350,6 +358,10 @@ def _read_value(spec: OptionSpec, value: object) -> object:
         return _read_gravity(text, wrong)
     if spec.name == "background":
         return _read_colour(text, wrong)
+    if spec.name == "animated":
+        if _read_boolean(text, wrong):
+            raise wrong
+        return False
     if spec.kind == "boolean":
         return _read_boolean(text, wrong)
     if spec.kind in ("integer", "number"):
@@ -383,9 +395,11 @@ def _read_boolean(text: object, wrong: ValueError) -> bool:
 def _read_number(text: object, kind: str, wrong: ValueError) -> int | float:
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise wrong
+    if isinstance(text, str) and not _NUMBER.fullmatch(text):
+        raise wrong  # Python's own reading takes 1_000, nan and digits of other scripts
     try:
         number = float(text)
-    except (ValueError, OverflowError):
+    except OverflowError:
         raise wrong from None
     if not math.isfinite(number) or (kind == "integer" and number != int(number)):
         raise wrong

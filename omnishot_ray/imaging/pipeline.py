@@ -6,18 +6,18 @@ raises, because then there is nothing to return.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from omnishot_ray.errors import OmnishotError
+from omnishot_ray.errors import LimitExceeded, OmnishotError
 from omnishot_ray.imaging.decode import decode, open_source
 from omnishot_ray.imaging.encode import encode
-from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.imaging.metadata import exif_for
-from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.options import Options, check_consistency
 from omnishot_ray.imaging.transform import has_transparency, render
 
 
@@ -91,6 +91,7 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
     renditions: list[Rendition | FailedRendition] = []
     for options, plan in zip(wanted, plans, strict=True):
         try:
+            _check_output(plan, limits)
             started = perf_counter()
             orientation = source.orientation.then_rotated(options.rotate)
             full = _turned(source.size, options)
@@ -102,7 +103,7 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
             encoded = encode(image, format, options, exif_for(source.exif, options.metadata))
             timings.encode += _ms_since(started)
         except OmnishotError as error:
-            renditions.append(FailedRendition(options.name, error))
+            renditions.append(FailedRendition(options.name, error.stripped()))
         else:
             crop = _upright_crop(plan, full, options)
             renditions.append(Rendition(options.name, encoded, *plan.output, format, crop))
@@ -113,12 +114,23 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
 def choose_format(options: Options, header: Header, transparent: bool) -> Format:
     """The format of a result: the one asked for, the source's, or by what the client can show."""
     if options.format == "source":
-        return header.format if header.format not in (Format.TIFF, Format.BMP) else Format.PNG
+        format = header.format if header.format in OUTPUT_FORMATS else Format.PNG
+        check_consistency(replace(options, format=format.value))
+        return format
     if options.format != "auto":
         return Format(options.format)
-    if options.accept:
-        return options.accept[0]
-    return Format.PNG if transparent else Format.JPEG
+    possible = [f for f in options.accept if not options.lossless or f in LOSSLESS]
+    if possible:
+        return possible[0]
+    return Format.PNG if transparent or options.lossless else Format.JPEG
+
+
+def _check_output(plan: Plan, limits: Limits) -> None:
+    if max(plan.output) > limits.max_output_side:
+        raise LimitExceeded(
+            f"The result would be {plan.output.width}×{plan.output.height} pixels; a side may have "
+            f"at most {limits.max_output_side}. Ask for a smaller one."
+        )
 
 
 def _plan(upright: Size, options: Options) -> Plan:

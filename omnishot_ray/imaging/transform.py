@@ -6,6 +6,7 @@ from typing import cast
 from PIL import Image, ImageFilter, ImageOps
 
 from omnishot_ray.imaging.color import to_srgb
+from omnishot_ray.imaging.decode import Decoded
 from omnishot_ray.imaging.geometry import Box, Orientation, Plan, Size
 from omnishot_ray.imaging.options import Options
 
@@ -13,7 +14,7 @@ RESAMPLING = Image.Resampling.LANCZOS
 
 
 def render(
-    decoded: Image.Image,
+    decoded: Decoded,
     full: Size,
     plan: Plan,
     orientation: Orientation,
@@ -33,7 +34,7 @@ def render(
     return _pad(image, plan, options)
 
 
-def _resize(decoded: Image.Image, full: Size, plan: Plan, orientation: Orientation) -> Image.Image:
+def _resize(decoded: Decoded, full: Size, plan: Plan, orientation: Orientation) -> Image.Image:
     """Crop and scale the stored pixels in one pass, reading only what the crop needs."""
     stored_box = orientation.box_before(plan.crop.box, full)
     stored_full = orientation.applied_to(full)  # swapping sides is its own inverse
@@ -45,10 +46,9 @@ def _resize(decoded: Image.Image, full: Size, plan: Plan, orientation: Orientati
         stored_box.bottom * scale_y,
     )
     size = orientation.applied_to(plan.scaled)
-    whole = box == Box(0, 0, decoded.width, decoded.height)
-    if whole and (decoded.width, decoded.height) == size:
-        return decoded.copy()
-    return decoded.resize(size, RESAMPLING, box=box)
+    if tuple(box) == (0, 0, *size) and decoded.image.size == tuple(size):
+        return decoded.image.copy()
+    return decoded.image.resize(size, RESAMPLING, box=box)
 
 
 def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:

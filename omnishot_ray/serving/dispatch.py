@@ -131,11 +131,14 @@ class Dispatcher:
             started_at = perf_counter()
             return _timed(run_task(task, self._limits), started_at - enqueued_at)
 
-        self._inline_waiting_ms += cost_ms
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._inline_thread, work)
-        finally:
+        def forget(_: object) -> None:
             self._inline_waiting_ms -= cost_ms
+
+        self._inline_waiting_ms += cost_ms
+        running = asyncio.get_running_loop().run_in_executor(self._inline_thread, work)
+        running.add_done_callback(forget)
+        # Shielded: a client that leaves does not end what the thread has begun.
+        return await asyncio.shield(running)
 
     async def _run_pooled(self, task: ImageTask, cost_ms: float) -> Outcome:
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -19,6 +19,8 @@ class Waiting:
     outcome: "Future[Outcome]"
     enqueued_at: float
     attempts: int = 0
+    arrival: int = -1
+    """Its place in the line, kept when it comes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,9 @@ class TaskQueue:
 
     def __init__(self, config: QueueConfig) -> None:
         self._config = config
-        self._heap: list[tuple[int, int, Waiting]] = []
+        self._heap: list[tuple[int, int, int, Waiting]] = []
         self._arrivals = itertools.count()
-        self._returns = itertools.count(-1, -1)
+        self._ties = itertools.count()
         self.waiting_ms = 0.0
 
     def __len__(self) -> int:
@@ -58,6 +60,8 @@ class TaskQueue:
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool). Raises `Overloaded` with the time after which there should be room again.
         """
+        if self.waiting_ms + waiting.cost_ms > self._config.max_waiting_ms:
+            self._forget_abandoned()
         if self._heap and self.waiting_ms + waiting.cost_ms > self._config.max_waiting_ms:
             excess = self.waiting_ms + waiting.cost_ms - self._config.max_waiting_ms
             retry_after_s = excess / max(drain_rate, 0.5) / 1000.0
@@ -66,28 +70,41 @@ class TaskQueue:
                 "are waiting already; come back after the time in Retry-After.",
                 retry_after_s,
             )
-        self._add(waiting, next(self._arrivals))
+        waiting.arrival = next(self._arrivals)
+        self._add(waiting)
 
     def push_back(self, waiting: Waiting) -> None:
-        """Return a task to the head of its priority: it has waited already, and is never shed."""
-        self._add(waiting, next(self._returns))
+        """Return a task to the place it had: it has waited already, and is never shed."""
+        self._add(waiting)
 
-    def _add(self, waiting: Waiting, order: int) -> None:
-        heapq.heappush(self._heap, (waiting.task.priority, order, waiting))
+    def _add(self, waiting: Waiting) -> None:
+        heapq.heappush(
+            self._heap, (waiting.task.priority, waiting.arrival, next(self._ties), waiting)
+        )
         self.waiting_ms += waiting.cost_ms
 
+    def _forget_abandoned(self) -> None:
+        """Tasks whose client has left take up no room that another could have."""
+        self._heap = [entry for entry in self._heap if not entry[-1].outcome.done()]
+        heapq.heapify(self._heap)
+        self.waiting_ms = sum(entry[-1].cost_ms for entry in self._heap)
+
     def pop_batch(self) -> Sequence[Waiting]:
-        """The next tasks, as many as make a batch; those whose client has left are dropped."""
+        """The next tasks, as many as make a batch; those whose client has left are dropped.
+
+        A task that comes back from a replica that died travels alone: it may be the reason.
+        """
         config = self._config
         batch: list[Waiting] = []
         cost, size = 0.0, 0
         while self._heap and len(batch) < config.batch_max:
-            head = self._heap[0][2]
+            head = self._heap[0][-1]
             head_bytes = len(head.task.data)
             full = cost + head.cost_ms > config.batch_ms or size + head_bytes > (
                 config.batch_max_bytes
             )
-            if batch and full and not head.outcome.done():
+            alone = head.attempts > 0 or any(waiting.attempts > 0 for waiting in batch)
+            if batch and (full or alone) and not head.outcome.done():
                 break
             heapq.heappop(self._heap)
             self.waiting_ms -= head.cost_ms

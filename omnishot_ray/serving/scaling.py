@@ -43,3 +43,5 @@ class ResizerScale:
             raise ValueError("min_replicas must be at least 1 and at most max_replicas")
         if self.num_cpus < 0 or self.target_batches <= 0:
             raise ValueError("num_cpus must be 0 or more, target_batches more than 0")
+        if self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
+            raise ValueError("upscale_delay_s and downscale_delay_s must be 0 or more")

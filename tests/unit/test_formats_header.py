@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omnishot_ray.errors import CorruptImage, OmnishotError, UnsupportedFormat
-from omnishot_ray.imaging.formats import OUTPUT_FORMATS, WITH_ALPHA, Format, sniff
+from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from tests import corpus
@@ -86,7 +86,7 @@ def test_names_of_formats() -> None:
     assert Format.JPEG.extension == "jpg"
     assert Format.WEBP.extension == "webp"
     assert Format.AVIF.plugin == "AVIF"
-    assert set(OUTPUT_FORMATS) >= WITH_ALPHA
+    assert set(OUTPUT_FORMATS) >= LOSSLESS
     assert Format.TIFF not in OUTPUT_FORMATS
 
 
