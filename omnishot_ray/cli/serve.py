@@ -8,7 +8,8 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
@@ -46,35 +47,39 @@ def serve_in_foreground(
     if not address:
         _move_taken_side_ports()
     stop = threading.Event()
+    imports = threading.Thread(target=_import_app)
+    imports.start()  # overlaps with the start of Ray's own processes
+    with _joined(address) if address else _own_node(settings):
+        _stop_on_signals(stop)  # not before: Ray installs handlers of its own
+        imports.join()
+        try:
+            _run(host, port, settings)
+            if not _wait_until_ready(host, port, stop):
+                click.echo("omnishot: not ready in time; see `omnishot doctor`.", err=True)
+                return 0 if stop.is_set() else 1
+            click.echo(_ready_text(host, port, settings, monotonic() - started))
+            sys.stdout.flush()
+            stop.wait()
+            return 0
+        finally:
+            _stop_serving(own=not address)
+
+
+def _own_node(settings: Settings) -> AbstractContextManager[None]:
+    from omnishot_ray.serving.single_node import single_node
+
+    return single_node(_ray_cpus(settings))
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
     import ray
 
-    imports = threading.Thread(target=_import_serve)
-    imports.start()  # overlaps with the start of Ray's own processes
-    if address:
-        ray.init(address=address, log_to_driver=False)
-    else:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            log_to_driver=False,
-            num_cpus=_ray_cpus(settings),
-            configure_logging=False,
-        )
-    _stop_on_signals(stop)  # not before: Ray installs handlers of its own
-    imports.join()
+    ray.init(address=address, log_to_driver=False)
     try:
-        _run(host, port, settings)
-        if not _wait_until_ready(host, port, stop):
-            click.echo(
-                "omnishot: the service did not become ready; see `omnishot doctor`.", err=True
-            )
-            return 1 if not stop.is_set() else 0
-        click.echo(_ready_text(host, port, settings, monotonic() - started))
-        sys.stdout.flush()
-        stop.wait()
-        return 0
+        yield
     finally:
-        _shut_down(leave_ray=bool(address))
+        ray.shutdown()
 
 
 def _run(host: str, port: int, settings: Settings) -> None:
@@ -83,30 +88,45 @@ def _run(host: str, port: int, settings: Settings) -> None:
 
     from omnishot_ray.app import assemble
 
-    serve.start(
-        proxy_location=ProxyLocation.EveryNode,
-        http_options=HTTPOptions(host=host, port=port),
-        logging_config={"enable_access_log": False},
-    )
+    options = {
+        "proxy_location": ProxyLocation.EveryNode,
+        "http_options": HTTPOptions(host=host, port=port),
+        "logging_config": {"enable_access_log": False},
+    }
+    # `serve.start` waits for HAProxy. The application can be deployed as soon as the controller is
+    # there, so that proxies and replicas start beside each other.
+    proxies = threading.Thread(target=serve.start, kwargs=options)
+    proxies.start()
+    while proxies.is_alive() and not _controller_runs():
+        sleep(0.05)
     serve.run(
         assemble(settings),
         name=_APP_NAME,
         route_prefix="/",
         logging_config={"enable_access_log": False},
     )
+    proxies.join()
 
 
-def _import_serve() -> None:
+def _controller_runs() -> bool:
+    from ray.util import list_named_actors
+
+    return any(actor["namespace"] == "serve" for actor in list_named_actors(all_namespaces=True))
+
+
+def _import_app() -> None:
     import omnishot_ray.app  # noqa: F401
 
 
 def _ray_cpus(settings: Settings) -> int:
-    """As many as the deployments reserve, also where the machine has fewer cores."""
-    needed = (
-        settings.resizers.max_replicas * settings.resizers.num_cpus
-        + settings.gateways.replicas * settings.gateways.num_cpus
+    """At least what the deployments reserve, also where the machine has fewer cores.
+
+    Ray starts one worker process ahead for each, so there is one for each gateway too.
+    """
+    gateways, resizers = settings.gateways, settings.resizers
+    return round(gateways.replicas * max(1.0, gateways.num_cpus)) + max(
+        1, round(resizers.max_replicas * resizers.num_cpus)
     )
-    return max(1, round(needed))
 
 
 def _read_config(path: Path | None) -> Mapping[str, Any]:
@@ -184,12 +204,10 @@ def _ready_text(host: str, port: int, settings: Settings, seconds: float) -> str
     )
 
 
-def _shut_down(leave_ray: bool) -> None:
-    import ray
+def _stop_serving(own: bool) -> None:
     from ray import serve
 
-    if leave_ray:
-        serve.delete(_APP_NAME)
-    else:
+    if own:
         serve.shutdown()
-    ray.shutdown()
+    else:
+        serve.delete(_APP_NAME)
