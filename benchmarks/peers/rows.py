@@ -99,6 +99,15 @@ def catalogue(
     box: Options = {"width": 720, "height": 588, "fit": "cover", "format": "jpeg", "quality": 80}
     webp: Options = {"width": 300, "format": "webp", "quality": 80}
     return [
+        Row("health", f"/health, {connections} connections", "/health", "/health"),
+        Row(
+            "health-idle",
+            "/health, 1 connection",
+            "/health",
+            "/health",
+            connections=1,
+            target=Target(most_p50_ms=1.0),
+        ),
         *_in_both_ways(
             _one_image("400-jpeg", photos["400"], width_only, (200, 200)), Target(least_ratio=2.5)
         ),
@@ -112,15 +121,6 @@ def catalogue(
         *_in_both_ways(_variants("1600-variants", photos["1600"], platforms), None),
         _with_clones(_variants("3200-variants", photos["3200"], platforms), None),
         *_in_both_ways(_variants("3200-variants", photos["3200"], platforms), None),
-        Row("health", f"/health, {connections} connections", "/health", "/health"),
-        Row(
-            "health-idle",
-            "/health, 1 connection",
-            "/health",
-            "/health",
-            connections=1,
-            target=Target(most_p50_ms=1.0),
-        ),
     ]
 
 

@@ -53,7 +53,7 @@ class Pool(Protocol):
 class DispatchConfig:
     """Where the lanes part, and how long anybody waits."""
 
-    inline_ms: float = 40.0
+    inline_ms: float = 100.0
     """Work estimated below this runs in the gateway; 0 sends everything to the pool."""
     loop_ms: float = 4.0
     """Inline work estimated below this runs on the event loop itself: handing it to the thread and
