@@ -38,6 +38,12 @@ DECODER_ERRORS = (
 )
 """What Pillow's decoders were seen to raise on broken files (fuzzed and from the corpus)."""
 
+_KEPT_BLOCKS = 4
+"""Blocks of pixel memory (16 MiB at most each) that Pillow keeps for the next picture. Without any,
+a quarter of the CPU time of four platforms of a 1600 px photo is page faults: 64 ms against 48 ms.
+One to three keep some of them, more than four bring nothing."""
+Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]
+
 # The limits of this package are checked on the header, before Pillow sees the file.
 Image.MAX_IMAGE_PIXELS = None
 ImageFile.LOAD_TRUNCATED_IMAGES = False
