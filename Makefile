@@ -40,6 +40,10 @@ bench: setup-dev ## The engine alone: every row of the peers in one process
 peers: setup-dev ## This service against Express + sharp on the same cores
 	@$(BIN)/python benchmarks/peers/compare.py $(ARGS)
 
+loadtest: setup-dev ## 20 s of mixed load by 8 Locust users on the service that runs on PORT
+	@$(BIN)/locust -f benchmarks/load/locustfile.py --headless --only-summary \
+		-u 8 -r 8 -t 20s --host http://127.0.0.1:$(PORT) $(ARGS)
+
 lock: ## Lock the dependencies anew (needs uv)
 	@scripts/lock
 
