@@ -21,7 +21,13 @@ from omnishot_ray.errors import (
     InvalidParameters,
     OmnishotError,
 )
-from omnishot_ray.imaging.options import Options, parse_options, read_values, unknown_name
+from omnishot_ray.imaging.options import (
+    Options,
+    apply_values,
+    parse_options,
+    read_values,
+    unknown_name,
+)
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result
 from omnishot_ray.imaging.platforms import GROUPS, in_group
 from omnishot_ray.protocol import ImageTask, Optimizer
@@ -39,9 +45,10 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         """One picture in, one picture out."""
         query = read_query(request)
         base = Options(accept=accepted_formats(_header(request, "accept")))
-        read_values(query)  # what is wrong in the address is said before the body is read
+        values = read_values(query)  # what is wrong in the address is said before the body is read
         upload = await read_upload(request, config)
-        options = parse_options(_merged(upload.fields, query), base)
+        further = {name: text for name, text in upload.fields.items() if name not in query}
+        options = apply_values({**read_values(further), **values}, base)
         tag = etag(content_digest(upload.data), options)
         caching = {"ETag": tag, "Cache-Control": config.cache_control, "Vary": "Accept"}
         if matches(_header(request, "if-none-match"), tag):

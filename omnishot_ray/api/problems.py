@@ -1,6 +1,5 @@
 """Errors over HTTP: RFC 9457 problem documents, and the one table from error class to status."""
 
-import logging
 import math
 from typing import Any
 
@@ -10,8 +9,6 @@ from starlette.responses import Response
 
 from omnishot_ray import errors
 from omnishot_ray.errors import OmnishotError
-
-logger = logging.getLogger(__name__)
 
 STATUS: dict[type[OmnishotError], int] = {
     errors.InvalidParameters: 400,

@@ -253,8 +253,15 @@ def parse_options(given: Mapping[str, object], base: Options | None = None) -> O
         InvalidParameters: a name is unknown or a value out of range; every fault is in `fields`.
         ContradictoryOptions: the options exclude each other.
     """
-    values = read_values(given)
-    options = base or Options()
+    return apply_values(read_values(given), base or Options())
+
+
+def apply_values(read: Mapping[str, Any], base: Options) -> Options:
+    """Lay what `read_values` returned over `base`, a platform first.
+
+    Raises `ContradictoryOptions` as `parse_options` does.
+    """
+    values, options = dict(read), base
     platform = values.pop("platform", None)
     if platform is not None:
         options = replace(options, **platform_values(platform))
