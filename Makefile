@@ -35,10 +35,10 @@ format: setup-dev ## Format and mend what can be mended
 	@$(BIN)/ruff check --fix .
 
 bench: setup-dev ## The engine alone: every row of the peers in one process
-	@$(BIN)/python benchmarks/engine.py $(ARGS)
+	@$(BIN)/python -m benchmarks.engine $(ARGS)
 
 peers: setup-dev ## This service against Express + sharp on the same cores
-	@$(BIN)/python benchmarks/peers/compare.py $(ARGS)
+	@$(BIN)/python -m benchmarks.peers.compare $(ARGS)
 
 loadtest: setup-dev ## 20 s of mixed load by 8 Locust users on the service that runs on PORT
 	@$(BIN)/locust -f benchmarks/load/locustfile.py --headless --only-summary \

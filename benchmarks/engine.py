@@ -1,6 +1,6 @@
 """The engine alone, without a server: milliseconds of one core, and how it scales over processes.
 
-    python benchmarks/engine.py [--rounds 15] [--processes N] [--json FILE]
+    python -m benchmarks.engine [--rounds 15] [--processes N] [--json FILE]
 
 Same photos and tasks as benchmarks/peers, so that what the service adds can be read off.
 """
@@ -8,17 +8,13 @@ Same photos and tasks as benchmarks/peers, so that what the service adds can be 
 import argparse
 import json
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-sys.path.insert(0, str(Path(__file__).parent / "peers"))
-
-import images
-
+from benchmarks.peers import images
 from omnishot_ray.imaging.cost import estimate_ms
 from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.limits import Limits

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, JpegImagePlugin
-from rows import Expected
+
+from benchmarks.peers.rows import Expected
 
 FORMATS = ("JPEG", "WEBP", "PNG", "AVIF")
 SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}

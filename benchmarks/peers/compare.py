@@ -1,8 +1,8 @@
 """Measures our server and the Express + sharp backend it replaces, by turns, with the same load.
 
-    python benchmarks/peers/compare.py                    both, three rounds, one table
-    python benchmarks/peers/compare.py --rows 400 health  only rows whose name holds one of these
-    python benchmarks/peers/compare.py --only-peer        the Express server alone
+    python -m benchmarks.peers.compare                    both, three rounds, one table
+    python -m benchmarks.peers.compare --rows 400 health  only rows whose name holds one of these
+    python -m benchmarks.peers.compare --only-peer        the Express server alone
 
 Exit code: 0 every target reached, 1 a target missed or a row invalid, 2 wrong usage, 3 something
 is missing here.
@@ -12,7 +12,6 @@ import argparse
 import http.client
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -25,13 +24,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import answers
-import images
-import machine
-import report
-import rows
-import servers
-import wrk
+from benchmarks import machine
+from benchmarks.peers import answers, images, report, rows, servers, wrk
 
 # Slow rows run longer, so that the requests cut off at the end of a run weigh little.
 LEAST_REQUESTS = 64
@@ -245,12 +239,11 @@ def header(options: argparse.Namespace) -> dict[str, Any]:
     notes = [report.NOTE.format(cores=cores)]
     notes += [report.NOTE_OURS_URL] if options.ours_url else []
     notes += [report.NOTE_ASSUMED] if options.only_peer else []
-    command = shlex.join(["python", *sys.argv])
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": machine.commit(images.ROOT),
-        "command": command.replace(f"{images.ROOT}/", "").replace(str(Path.home()), "~"),
-        "machine": machine.describe(),
+        "command": machine.command(),
+        "machine": machine.describe() | {"wrk": wrk.version()},
         "settings": {
             "seconds a run": f"{options.seconds:g}, or longer up to {LEAST_REQUESTS} requests",
             "warm-up seconds": options.warm_up,

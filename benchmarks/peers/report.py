@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from answers import Picture
-from rows import Row
-from wrk import Load
+from benchmarks.peers.answers import Picture
+from benchmarks.peers.rows import Row
+from benchmarks.peers.wrk import Load
 
 NOTE = (
     "The server (ours with Ray and HAProxy, or the peer) and wrk share the same {cores} cores; "

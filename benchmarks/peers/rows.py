@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from images import Photo
+from benchmarks.peers.images import Photo
 
 Options = Mapping[str, str | int]
 

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from images import with_comment
+from benchmarks.peers.images import with_comment
 
 # Slow rows take seconds an answer; wrk's own limit of two would count them as failed.
 TIMEOUT_S = 60
@@ -120,3 +120,9 @@ def drive(url: str, jpeg: bytes | None, *, seconds: float, connections: int) -> 
         p50_ms=seen["p50_us"] / 1e3,
         p99_ms=seen["p99_us"] / 1e3,
     )
+
+
+def version() -> str:
+    """What wrk calls itself; it exits with 1 when asked."""
+    run = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)
+    return run.stdout.split()[1]

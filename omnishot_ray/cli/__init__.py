@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 some items failed, 2 wrong usage, 3 the environment lacks something.
 """
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def main() -> None:
 @click.option("--address", help="Join this Ray cluster instead of starting one here.")
 def serve(host: str, port: int, profile: str, config: Path | None, address: str | None) -> None:
     """Run the service in the foreground; a ready line says where."""
+    gc.disable()  # until it is ready: what is imported now stays for good
     from omnishot_ray.cli.serve import serve_in_foreground
 
     sys.exit(serve_in_foreground(host, port, profile, config, address))

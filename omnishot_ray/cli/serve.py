@@ -1,5 +1,6 @@
 """`omnishot serve`: a Ray of its own, the service on it, and a ready line."""
 
+import gc
 import os
 import shlex
 import signal
@@ -46,10 +47,11 @@ def serve_in_foreground(
     prepare_environment(profile)  # before anything imports Ray
     if not address:
         _move_taken_side_ports()
+    node = _joined(address) if address else _own_node(settings)
     stop = threading.Event()
     imports = threading.Thread(target=_import_app)
     imports.start()  # overlaps with the start of Ray's own processes
-    with _joined(address) if address else _own_node(settings):
+    with node:
         _stop_on_signals(stop)  # not before: Ray installs handlers of its own
         imports.join()
         try:
@@ -59,6 +61,8 @@ def serve_in_foreground(
                 return 0 if stop.is_set() else 1
             click.echo(_ready_text(host, port, settings, monotonic() - started))
             sys.stdout.flush()
+            gc.freeze()
+            gc.enable()
             stop.wait()
             return 0
         finally:

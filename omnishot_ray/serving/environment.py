@@ -29,7 +29,11 @@ STARTUP_ENVIRONMENT = {
     # Workers are started while Ray itself still starts, and import what every actor of the
     # service needs, instead of one wave of actors after the other.
     "RAY_enable_worker_prestart": "1",
-    "RAY_preload_python_modules": "omnishot_ray.app,ray.serve._private.replica",
+    "RAY_preload_python_modules": "omnishot_ray.serving.preload",
+    # The raylet looks for its object store's socket at once and then once in this time; the
+    # default is a second, in which the start stands still.
+    "RAY_raylet_client_connect_timeout_milliseconds": "20",
+    "RAY_raylet_client_num_connect_attempts": "500",
 }
 """For a Ray that is started for this service alone on this machine."""
 

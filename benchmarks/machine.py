@@ -1,11 +1,30 @@
-"""Where and from what a result came: the machine, the versions, the commit."""
+"""Where and from what a result came: the command, the machine, the versions, the commit."""
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import PIL
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def command() -> str:
+    """How this run was started, without folders of this machine."""
+    module = Path(sys.argv[0]).resolve().relative_to(ROOT).with_suffix("")
+    line = shlex.join(["python", "-m", ".".join(module.parts), *sys.argv[1:]])
+    return line.replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
+
+
+def page_head(title: str) -> str:
+    """The head of a page of results, in Markdown."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = "\n".join(f"- {name}: {value}" for name, value in describe().items())
+    return f"# {title}\n\n`{command()}`, commit {commit(ROOT)}, {now}\n\n{rows}\n"
 
 
 def describe() -> dict[str, str]:
@@ -18,7 +37,6 @@ def describe() -> dict[str, str]:
         "load before": f"{os.getloadavg()[0]:.2f} (1 min)",
         "python": platform.python_version(),
         "pillow": PIL.__version__,
-        "wrk": _wrk_version(),
     }
 
 
@@ -35,13 +53,6 @@ def _git(root: Path, *arguments: str) -> str:
         ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False
     )
     return run.stdout.strip() if run.returncode == 0 else ""
-
-
-def _wrk_version() -> str:
-    run = subprocess.run(
-        ["wrk", "-v"], capture_output=True, text=True, check=False
-    )  # it exits with 1
-    return run.stdout.split()[1]
 
 
 def _field(file: str, name: str) -> str:

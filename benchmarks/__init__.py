@@ -1,0 +1,1 @@
+"""Measurements that anyone can run; their results are in `results/`."""

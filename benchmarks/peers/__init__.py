@@ -1,0 +1,1 @@
+"""This service and the one it replaces, under the same load."""
