@@ -69,7 +69,9 @@ def option_schema(spec: OptionSpec) -> dict[str, Any]:
     if spec.name == "gravity":
         schema["pattern"] = f"^({'|'.join(GRAVITIES)}|fp:{_FRACTION},{_FRACTION})$"
     if spec.name == "background":
-        schema["pattern"] = "^#?([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$"
+        schema["pattern"] = "^(#?([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})|auto|blur)$"
+    if spec.word:
+        schema = {"anyOf": [schema, {"const": spec.word}]}
     return schema
 
 

@@ -1,10 +1,10 @@
 """Pixels to pixels: crop and resize in one pass, turn the small result, then the filters."""
 
-from functools import lru_cache
 from typing import cast
 
 from PIL import Image, ImageFilter, ImageOps
 
+from omnishot_ray.imaging.background import make_canvas
 from omnishot_ray.imaging.color import to_srgb
 from omnishot_ray.imaging.decode import Decoded
 from omnishot_ray.imaging.geometry import Box, Orientation, Plan, Size
@@ -46,8 +46,9 @@ def _resize(decoded: Decoded, full: Size, plan: Plan, orientation: Orientation) 
         stored_box.bottom * scale_y,
     )
     size = orientation.applied_to(plan.scaled)
-    if tuple(box) == (0, 0, *size) and decoded.image.size == tuple(size):
-        return decoded.image.copy()
+    nearest = [round(edge) for edge in box]
+    if [*box] == nearest and nearest == [*nearest[:2], nearest[0] + size[0], nearest[1] + size[1]]:
+        return decoded.image.crop(box)  # nothing to scale
     return decoded.image.resize(size, RESAMPLING, box=box)
 
 
@@ -93,20 +94,11 @@ def _adjust(image: Image.Image, options: Options) -> Image.Image:
 def _pad(image: Image.Image, plan: Plan, options: Options) -> Image.Image:
     if plan.canvas is None:
         return image
-    canvas = Image.new("RGB", plan.canvas, parse_colour(options.background))
+    canvas = make_canvas(image, plan.canvas, options.background)
     if image.mode in ("RGBA", "LA"):
         canvas.paste(image.convert("RGBA"), plan.offset, image.getchannel("A"))
     else:
         canvas.paste(image, plan.offset)
-    return canvas
-
-
-def flatten(image: Image.Image, background: str) -> Image.Image:
-    """Put a picture with transparency on a plain colour; others are returned as they are."""
-    if image.mode not in ("RGBA", "LA"):
-        return image
-    canvas = Image.new("RGB", image.size, parse_colour(background))
-    canvas.paste(image.convert("RGBA"), mask=image.getchannel("A"))
     return canvas
 
 
@@ -116,9 +108,3 @@ def has_transparency(image: Image.Image) -> bool:
         return False
     low, _ = cast(tuple[int, int], image.getchannel("A").getextrema())
     return low < 255
-
-
-@lru_cache(maxsize=256)
-def parse_colour(digits: str) -> tuple[int, int, int]:
-    """`ffffff` as a tuple of three bytes."""
-    return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
