@@ -2,15 +2,18 @@
 
 import json
 import math
+import pickle
 import struct
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFilter
 
-from omnishot_ray.errors import ImageError, OmnishotError
+from omnishot_ray.errors import CorruptImage, ImageError, OmnishotError
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.info import ImageInfo, describe
 from omnishot_ray.imaging.limits import Limits
@@ -76,6 +79,37 @@ def test_what_the_corpus_says_of_itself() -> None:
     }.items():
         info = told(corpus.read(name))
         assert (info.mode, info.frames, info.has_alpha, info.icc_name) == known, name
+
+
+LIGHT = [one for one in [*VALID, *HOSTILE] if len(one.data) < 60_000]
+
+
+@settings(max_examples=150)
+@given(
+    picture=st.sampled_from(LIGHT),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=20),
+)
+def test_a_damaged_file_is_described_or_refused(
+    picture: Picture, changes: list[tuple[float, int]]
+) -> None:
+    """Half of the changes fall into the first kilobyte, where headers and EXIF are."""
+    data = bytearray(picture.data or b"GIF89a")
+    for index, (place, value) in enumerate(changes):
+        length = min(len(data), 1024) if index % 2 else len(data)
+        data[min(int(place * length), length - 1)] = value
+    outcome = run_task(InfoTask(bytes(data), "a-request"), Limits())
+    if isinstance(outcome, OmnishotError):
+        assert isinstance(outcome, ImageError), outcome
+    else:
+        assert_sane(outcome)
+
+
+def test_a_damaged_avif_is_refused() -> None:
+    """Its plugin raises what no other does."""
+    data = bytearray(corpus.read("avif_dice_alpha"))
+    pixels = data.index(b"mdat") + 8
+    data[pixels : pixels + 400] = bytes(400)
+    assert isinstance(run_task(InfoTask(bytes(data), "a-request"), Limits()), CorruptImage)
 
 
 # Size and orientation.
@@ -189,6 +223,13 @@ def test_an_animation_is_described_by_its_first_frame() -> None:
     info = told(data)
     assert info.frames == 3
     assert [swatch.color for swatch in info.palette] == ["#ff0000"]
+
+
+def test_task_and_description_cross_a_process() -> None:
+    task = InfoTask(png(4, 4), "a-request")
+    assert pickle.loads(pickle.dumps(task)) == task
+    info = told(corpus.read("photo_flower_480x360"))
+    assert pickle.loads(pickle.dumps(info)) == info
 
 
 # What the file says.
