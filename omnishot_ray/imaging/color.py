@@ -3,7 +3,12 @@
 import io
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageCms
+
+_STEPS = np.arange(256) / 255.0
+SRGB_TO_LINEAR = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) / 1.055) ** 2.4)
+"""Linear light 0–1 of each value of an sRGB byte (IEC 61966-2-1)."""
 
 _SRGB = ImageCms.createProfile("sRGB")
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC

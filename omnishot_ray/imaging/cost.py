@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.info import DECODE_MARGIN, MEASURED
 from omnishot_ray.imaging.options import Options
 
 _MEGA = 1e-6
@@ -53,18 +54,37 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
         max(plan.scaled.width / plan.crop.width, plan.scaled.height / plan.crop.height)
         for plan in plans
     )
-    decoded = source.width * source.height * _MEGA / _draft_divisor(header, scale) ** 2
-    total = _OVERHEAD_MS
-    total += _DECODE_PER_MB.get(header.format, 0.0) * size_bytes * _MEGA
-    total += _DECODE_PER_MP[header.format] * decoded
-    if header.scans > 1:
-        total *= _PROGRESSIVE_FACTOR
+    decoding, decoded = _estimate_decode(size_bytes, header, scale)
+    total = _OVERHEAD_MS + decoding
     for options, plan in zip(wanted, plans, strict=True):
         share = plan.crop.width * plan.crop.height / (source.width * source.height)
         output = plan.output.width * plan.output.height * _MEGA
         total += _RESIZE_PER_INPUT_MP * decoded * share + _RESIZE_PER_OUTPUT_MP * output
         total += _encode_per_mp(_likely_format(options, header), options) * output
     return total
+
+
+def estimate_info_ms(size_bytes: int, header: Header) -> float:
+    """Core-milliseconds for decoding a source small and describing it."""
+    source = Size(header.width, header.height)
+    measured = plan_rendition(source, MEASURED).output
+    scale = min(1.0, DECODE_MARGIN * max(measured) / max(source))
+    decoding, decoded = _estimate_decode(size_bytes, header, scale)
+    pixels = measured.width * measured.height * _MEGA
+    resizing = _RESIZE_PER_INPUT_MP * decoded + _RESIZE_PER_OUTPUT_MP * pixels
+    return _OVERHEAD_MS + decoding + resizing + _LOOK_MS + _LOOK_PER_MP * pixels
+
+
+_LOOK_MS = 2.0
+_LOOK_PER_MP = 25.0
+
+
+def _estimate_decode(size_bytes: int, header: Header, scale: float) -> tuple[float, float]:
+    """Milliseconds of a decode for renditions of at most `scale`, and its megapixels."""
+    decoded = header.width * header.height * _MEGA / _draft_divisor(header, scale) ** 2
+    ms = _DECODE_PER_MB.get(header.format, 0.0) * size_bytes * _MEGA
+    ms += _DECODE_PER_MP[header.format] * decoded
+    return ms * (_PROGRESSIVE_FACTOR if header.scans > 1 else 1.0), decoded
 
 
 def _draft_divisor(header: Header, scale: float) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from omnishot_ray.errors import CorruptImage
+from omnishot_ray.imaging.directories import bound_directories
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header
@@ -33,6 +34,8 @@ DECODER_ERRORS = (
     KeyError,
     EOFError,
     MemoryError,
+    RuntimeError,  # this and the next by the AVIF plugin
+    ArithmeticError,
     struct.error,
     Image.DecompressionBombError,
 )
@@ -46,6 +49,7 @@ Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]
 
 # The limits of this package are checked on the header, before Pillow sees the file.
 Image.MAX_IMAGE_PIXELS = None
+bound_directories()
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata
 
