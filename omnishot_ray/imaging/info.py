@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 from PIL import Image, ImageCms
 
+from omnishot_ray.imaging.background import flatten
 from omnishot_ray.imaging.decode import Source, decode, open_source
 from omnishot_ray.imaging.exif import ExifValue, read_exif
 from omnishot_ray.imaging.formats import Format
@@ -19,7 +20,7 @@ from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.palette import Swatch, find_palette
 from omnishot_ray.imaging.pipeline import SourceInfo, Timings
 from omnishot_ray.imaging.placeholders import THUMBHASH_SIDE, blurhash, thumbhash
-from omnishot_ray.imaging.transform import flatten, render
+from omnishot_ray.imaging.transform import render
 
 MEASURED_SIDE = 512
 """Sharpness and entropy are of the upright picture within a square of this side, never enlarged."""
