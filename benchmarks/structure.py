@@ -1,4 +1,4 @@
-"""Where a picture's file has its rows, lengths and sizes, as far as a broken one can be followed."""
+"""Where a picture file has its rows, lengths and sizes, as far as a broken one can be followed."""
 
 import re
 import struct
