@@ -70,7 +70,8 @@ class Source:
 
 
 @contextmanager
-def _decoder_errors_as_ours(format: Format) -> Iterator[None]:
+def decoder_errors_as_ours(format: Format) -> Iterator[None]:
+    """Whatever a decoder raises on broken data becomes `CorruptImage`."""
     try:
         yield
     except DECODER_ERRORS as error:
@@ -82,7 +83,7 @@ def _decoder_errors_as_ours(format: Format) -> Iterator[None]:
 
 def open_source(data: bytes, header: Header) -> Source:
     """Open a picture whose header has passed the limits. Raises `CorruptImage`."""
-    with _decoder_errors_as_ours(header.format):
+    with decoder_errors_as_ours(header.format):
         image = Image.open(io.BytesIO(data), formats=[header.format.plugin])
         if image.size != (header.width, header.height):
             raise ValueError("the header and the decoder disagree on the size")
@@ -119,17 +120,30 @@ def decode(source: Source, needed: Size) -> Decoded:
     """
     image = source.image
     width, height = float(image.width), float(image.height)
-    with _decoder_errors_as_ours(source.header.format):
+    with decoder_errors_as_ours(source.header.format):
         if source.header.format is Format.JPEG:
             wanted = round(needed.width * DRAFT_MARGIN), round(needed.height * DRAFT_MARGIN)
             reduced = image.draft(None, wanted)
             if reduced is not None:
                 _, (_, _, width, height) = reduced
+        covered = image.tile[0].extents if source.header.format is Format.GIF else None
         image.load()
-        return Decoded(_in_working_mode(image), width, height)
+        return Decoded(_uncovered_as_alpha(in_working_mode(image), covered), width, height)
 
 
-def _in_working_mode(image: Image.Image) -> Image.Image:
+def _uncovered_as_alpha(
+    image: Image.Image, covered: tuple[int, int, int, int] | None
+) -> Image.Image:
+    """What the first frame of a GIF leaves of its screen is transparent, where Pillow paints it."""
+    if covered is None or covered == (0, 0, *image.size):
+        return image
+    screen = Image.new("RGBA", image.size)
+    screen.paste(image.crop(covered).convert("RGBA"), covered)
+    return screen
+
+
+def in_working_mode(image: Image.Image) -> Image.Image:
+    """The picture as `L`, `LA`, `RGB`, `RGBA` or `CMYK` of 8 bits, transparent colours as alpha."""
     mode: str = image.mode
     if mode in ("L", "RGB", "RGBA", "LA", "CMYK"):
         if mode in ("L", "RGB") and "transparency" in image.info:

