@@ -6,7 +6,6 @@ where a GIF clears to its background, names no disposal, or does not cover its s
 a later frame enlarge the picture. WebP and AVIF come composed from their libraries.
 """
 
-import io
 import re
 import struct
 import zlib
@@ -17,7 +16,12 @@ from itertools import islice
 
 from PIL import Image
 
-from omnishot_ray.imaging.decode import Source, decoder_errors_as_ours, in_working_mode
+from omnishot_ray.imaging.decode import (
+    Source,
+    decoder_errors_as_ours,
+    load_pixels,
+    open_image,
+)
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.header import Header
 
@@ -69,8 +73,7 @@ def _composed_frames(image: Image.Image, header: Header) -> Iterator[Frame]:
         raise ValueError("the header and the decoder disagree on the number of frames")
     for index in range(header.frames):
         image.seek(index)
-        image.load()
-        pixels = _without_idle_alpha(in_working_mode(image))
+        pixels = _without_idle_alpha(load_pixels(image))
         yield Frame(pixels, float(image.info.get("duration", 0)))
 
 
@@ -196,9 +199,7 @@ def _single_gif(
 
 
 def _open_patch(data: bytes, format: Format) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=[format.plugin])
-    image.load()
-    return in_working_mode(image).convert("RGBA")
+    return load_pixels(open_image(data, format)).convert("RGBA")
 
 
 # APNG (W3C PNG 3rd edition §11.3.5).

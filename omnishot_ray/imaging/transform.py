@@ -79,37 +79,61 @@ class Contrast:
 
     table: list[int] | None = None
 
-    def stretch(self, color: Image.Image) -> Image.Image:
-        """Map the grey levels that hold all but 1 % at either end (`L` or `RGB`) to 0–255."""
+    def stretch(self, image: Image.Image) -> Image.Image:
+        """Map the grey levels to 0–255 that hold all visible pixels but 1 % at either end."""
+        alpha = _alpha(image)
         if self.table is None:
-            counts = np.cumsum(color.convert("L").histogram())
+            counts = np.cumsum(image.convert("L").histogram(alpha))
             low, high = (int(np.searchsorted(counts, counts[-1] * share)) for share in (0.01, 0.99))
             levels = np.arange(256.0)
             if high > low:
                 levels = np.clip((levels - low) * (255.0 / (high - low)), 0, 255)
             self.table = levels.astype(int).tolist()
-        return color.point(self.table * len(color.getbands()))
+        colors = len(image.getbands()) - (alpha is not None)
+        kept = list(range(256)) if alpha is not None else []
+        return image.point(self.table * colors + kept)
 
 
 def _adjust(image: Image.Image, options: Options, contrast: Contrast) -> Image.Image:
-    """The filters, each on the colour channels only."""
-    if not (options.grayscale or options.normalize or options.blur or options.sharpen):
-        return image
-    alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
-    color = image.convert("L" if image.mode in ("L", "LA") or options.grayscale else "RGB")
+    """The filters. What is transparent has no colour that could get into its neighbours."""
+    if options.grayscale:
+        image = image.convert("LA" if _alpha(image) else "L")
     if options.normalize:
-        color = contrast.stretch(color)
+        image = contrast.stretch(image)
     if options.blur:
-        color = color.filter(ImageFilter.GaussianBlur(options.blur))
+        image = _blur(image, options.blur)
     if options.sharpen:
-        color = color.filter(
-            ImageFilter.UnsharpMask(radius=1.5, percent=round(options.sharpen * 100), threshold=2)
-        )
-    if alpha is not None:
-        if options.blur:
-            alpha = alpha.filter(ImageFilter.GaussianBlur(options.blur))
-        color.putalpha(alpha)
+        image = _sharpen(image, options.sharpen)
+    return image
+
+
+def _alpha(image: Image.Image) -> Image.Image | None:
+    return image.getchannel("A") if image.mode in ("RGBA", "LA") else None
+
+
+_PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
+
+
+def _blur(image: Image.Image, sigma: float) -> Image.Image:
+    weighted = image.convert(_PREMULTIPLIED.get(image.mode, image.mode))
+    return weighted.filter(ImageFilter.GaussianBlur(sigma)).convert(image.mode)
+
+
+def _sharpen(image: Image.Image, amount: float) -> Image.Image:
+    unsharp = ImageFilter.UnsharpMask(radius=1.5, percent=round(amount * 100), threshold=2)
+    alpha = _alpha(image)
+    if alpha is None:
+        return image.filter(unsharp)
+    plain = "RGB" if image.mode == "RGBA" else "L"
+    visible = alpha.point([0] + [255] * 255)
+    continued = _blur(image, _UNDER_EDGES).convert(plain)
+    color = Image.composite(image.convert(plain), continued, visible).filter(unsharp)
+    color.putalpha(alpha)
     return color
+
+
+_UNDER_EDGES = 3.0
+"""Sigma with which colours are continued under transparency, so that no edge is sharpened there."""
 
 
 def _pad(image: Image.Image, plan: Plan, options: Options) -> Image.Image:
