@@ -245,6 +245,18 @@ def test_a_header_made_to_be_walked_is_given_up_soon(start: bytes, unit: bytes) 
     assert time.thread_time() - started < 0.1
 
 
+@pytest.mark.parametrize(
+    ("claimed", "frames"), [(0, 1), (1, 1), (2, 2), (64, 64), (1024, 1024), (2**32 - 1, 1024)]
+)
+def test_the_frames_of_an_apng_are_those_it_claims(claimed: int, frames: int) -> None:
+    """More than that are never decoded, and counting them would mean walking the whole file."""
+    ihdr = (b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, 6, 0, 0, 0))
+    control = (b"acTL", struct.pack(">II", claimed, 0))
+    pixels = (b"IDAT", b"")
+    assert read_header(png_of_chunks(ihdr, control, pixels)).frames == frames
+    assert read_header(png_of_chunks(ihdr, pixels, control)).frames == 1  # too late to count
+
+
 def test_a_png_chunk_longer_than_the_file_ends_the_walk() -> None:
     ihdr = (b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, 2, 0, 0, 0))
     data = png_of_chunks(ihdr) + b"\xff\xff\xff\xfftEXt"
