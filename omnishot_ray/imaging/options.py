@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from omnishot_ray.errors import ContradictoryOptions, FieldError, InvalidParameters
-from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
+from omnishot_ray.imaging.formats import ANIMATED, LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
@@ -58,6 +58,7 @@ class Options:
     normalize: bool = False
     trim: float = 0.0
     metadata: str = "copyright"
+    animated: bool | None = None
     name: str = "image"
     accept: tuple[Format, ...] = ()
     """Formats beyond JPEG and PNG that the client said it can show, best first; for `auto`."""
@@ -251,10 +252,10 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "animated",
-        "Results hold the first frame of an animation: `false` is the one choice so far.",
-        "false",
+        "Keep all frames of an animation, with their times and repetitions, in a WebP or GIF; "
+        "`false` takes the first. `auto` then means WebP; other formats hold the first frame.",
+        "true where the result is WebP or GIF",
         "boolean",
-        choices=(False,),
     ),
     OptionSpec(
         "platform",
@@ -292,7 +293,6 @@ def apply_values(read: Mapping[str, Any], base: Options) -> Options:
     platform = values.pop("platform", None)
     if platform is not None:
         options = replace(options, **platform_values(platform))
-    values.pop("animated", None)
     options = replace(options, **values)
     check_consistency(options)
     return options
@@ -365,6 +365,11 @@ def check_consistency(options: Options) -> None:
             f"palette=true and format={format}: only png and gif have a palette; "
             "ask for png, or leave palette out."
         )
+    if options.animated and said and format not in ANIMATED:
+        raise ContradictoryOptions(
+            f"animated=true and format={format}: {format} is written with one frame; "
+            "ask for webp or gif, or leave animated out to get the first frame."
+        )
     if options.progressive and said and format != "jpeg":
         raise ContradictoryOptions(
             f"progressive=true and format={format}: only jpeg is written progressively; "
@@ -397,10 +402,6 @@ def _read_value(spec: OptionSpec, value: object) -> object:
         return _read_gravity(text, wrong)
     if spec.name == "background":
         return _read_colour(text, wrong)
-    if spec.name == "animated":
-        if _read_boolean(text, wrong):
-            raise wrong
-        return False
     if spec.kind == "boolean":
         return _read_boolean(text, wrong)
     if spec.word and text == spec.word:
