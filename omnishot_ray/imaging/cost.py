@@ -29,6 +29,9 @@ _PROGRESSIVE_FACTOR = 2.3
 _RESIZE_PER_INPUT_MP = 0.6
 _RESIZE_PER_OUTPUT_MP = 5.3
 
+_LOOK_MS = {"attention": 4.0, "face": 20.0}
+"""Once a task, however large the picture: what `gravity` looks at is a small copy."""
+
 _ENCODE_PER_MP: dict[Format, tuple[tuple[int, float], ...]] = {
     # (from this effort on, milliseconds per megapixel), rising
     Format.JPEG: ((0, 4.0), (3, 19.0)),
@@ -59,6 +62,12 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
     total += _DECODE_PER_MP[header.format] * decoded
     if header.scans > 1:
         total *= _PROGRESSIVE_FACTOR
+    looks = {
+        options.resolved_gravity
+        for options, plan in zip(wanted, plans, strict=True)
+        if plan.crop.box != (0, 0, *source)
+    }
+    total += sum(_LOOK_MS.get(gravity, 0.0) for gravity in looks)
     for options, plan in zip(wanted, plans, strict=True):
         share = plan.crop.width * plan.crop.height / (source.width * source.height)
         output = plan.output.width * plan.output.height * _MEGA

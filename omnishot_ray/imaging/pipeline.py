@@ -18,6 +18,7 @@ from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.imaging.metadata import exif_for
 from omnishot_ray.imaging.options import Options, check_consistency
+from omnishot_ray.imaging.sight import Sight
 from omnishot_ray.imaging.transform import has_transparency, render
 
 
@@ -44,7 +45,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """One result. `crop` is in pixels of the upright source, None when nothing was cut off."""
+    """One result. `crop` is in pixels of the upright source, None when nothing was cut off.
+
+    `gravity` is what placed the crop after looking at the pixels: `attention`, `face`, or None.
+    """
 
     name: str
     data: bytes
@@ -52,6 +56,7 @@ class Rendition:
     height: int
     format: Format
     crop: Crop | None = None
+    gravity: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
     decoded = decode(source, Size(max(widths), max(heights)))
     timings.decode = _ms_since(started)
 
+    sight = Sight(decoded.image, source.orientation, source.icc_profile)
     renditions: list[Rendition | FailedRendition] = []
     for options, plan in zip(wanted, plans, strict=True):
         try:
@@ -95,7 +101,8 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
             started = perf_counter()
             orientation = source.orientation.then_rotated(options.rotate)
             full = _turned(source.size, options)
-            image = render(decoded, full, plan, orientation, source.icc_profile, options)
+            aimed, gravity = sight.aim(plan, full, options)
+            image = render(decoded, full, aimed, orientation, source.icc_profile, options)
             timings.transform += _ms_since(started)
 
             started = perf_counter()
@@ -105,8 +112,8 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
         except OmnishotError as error:
             renditions.append(FailedRendition(options.name, error.stripped()))
         else:
-            crop = _upright_crop(plan, full, options)
-            renditions.append(Rendition(options.name, encoded, *plan.output, format, crop))
+            crop = _upright_crop(aimed, full, options)
+            renditions.append(Rendition(options.name, encoded, *plan.output, format, crop, gravity))
     info = SourceInfo(*source.size, header.format, len(data))
     return Result(info, tuple(renditions), timings)
 

@@ -28,7 +28,7 @@ def render(
     The steps are listed in the order they run.
     """
     image = _resize(decoded, full, plan, orientation)
-    image = _turn(image, orientation)
+    image = turn(image, orientation)
     image = to_srgb(image, icc_profile)
     image = _adjust(image, options)
     return _pad(image, plan, options)
@@ -51,7 +51,8 @@ def _resize(decoded: Decoded, full: Size, plan: Plan, orientation: Orientation) 
     return decoded.image.resize(size, RESAMPLING, box=box)
 
 
-def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+def turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+    """Turn stored pixels as `orientation` says."""
     method = _TURNS[orientation.mirror, orientation.quarters % 4]
     return image if method is None else image.transpose(method)
 
