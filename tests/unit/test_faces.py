@@ -13,7 +13,7 @@ from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import Rendition, process
 from tests.corpus import DATA
 from tests.pictures import noise, opened, plain
-from tests.subjects import LABELLED
+from tests.subjects import LABELLED, see
 
 PORTRAITS = ("portrait_astronaut", "portrait_official", "portrait_woman")
 
@@ -49,6 +49,10 @@ def test_a_portrait_has_one_head_where_it_was_labelled(name: str, side: int) -> 
 def test_a_wide_crop_of_a_portrait_holds_the_face(name: str) -> None:
     made = crop_of(portrait(name), width=300, height=100, gravity="face", format="jpeg")
     assert made.gravity == "face"
+    assert made.crop is not None
+    (label,) = (one for one in LABELLED if one.file == f"subjects/{name}.jpg")
+    seen = see(label, DATA / label.file)
+    assert seen.share_kept(made.crop) >= 0.85
 
 
 @with_detector

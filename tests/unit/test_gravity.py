@@ -77,7 +77,7 @@ def test_a_mirrored_picture_is_cropped_in_the_mirror() -> None:
     size = Size(250, 400)
     there = place(image, size)
     back = place(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), size)
-    assert abs(there.x - (500 - size.width - back.x)) <= 4
+    assert abs(there.x - (500 - size.width - back.x)) <= 12  # a cell of three in 128 pixels
 
 
 def test_the_scale_of_the_source_does_not_matter() -> None:

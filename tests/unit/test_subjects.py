@@ -44,7 +44,7 @@ def test_every_kept_picture_is_labelled_and_states_a_licence() -> None:
 @pytest.mark.parametrize("split", ["tune", "held-out"])
 def test_attention_keeps_more_than_the_centre(pictures: list[Seen], split: str) -> None:
     attention = share_kept(pictures, split, "attention")
-    assert attention >= share_kept(pictures, split, "center") + 0.08
+    assert attention >= share_kept(pictures, split, "center") + 0.05
     assert attention >= (FLOOR if detector_present() else FLOOR_WITHOUT_FACES)[split]
 
 
@@ -54,5 +54,5 @@ def test_face_keeps_no_less_than_attention(pictures: list[Seen], split: str) -> 
 
 
 # What was measured (benchmarks/results/gravity.md is over more pictures), less two or three crops.
-FLOOR = {"tune": 0.85, "held-out": 0.83}
+FLOOR = {"tune": 0.84, "held-out": 0.83}
 FLOOR_WITHOUT_FACES = {"tune": 0.75, "held-out": 0.75}
