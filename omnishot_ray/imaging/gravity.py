@@ -32,6 +32,7 @@ ANALYSED_SIDE = 128
 """Long side of the small copy in pixels."""
 
 Profile = NDArray[np.float64]
+Plane = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,17 @@ def find_interest(
 
     `heads` are boxes in its pixels. What is transparent is background, whatever its colour.
     """
-    fine = _channels(small)
-    coarse = _pooled(fine)
-    detail = _of_mean_one(_pooled(_gradient(fine)))
-    apart = _of_mean_one(_barrier(coarse))
-    skin = _skin(coarse) * apart
+    shown, opacity = _without_transparency(small)
+    channels = shown.convert("YCbCr")
+    # One plane at a time: what is larger than 128 kB, malloc takes from the system every time.
+    fine = _plane(channels.getchannel("Y"))
+    coarse = [_plane(plane) for plane in channels.reduce(_POOLED).split()]
+    if opacity is not None:
+        fine = fine + _plane(opacity)
+        coarse.append(_plane(opacity.reduce(_POOLED)))
+    detail = _of_mean_one(_plane(Image.fromarray(_gradient(fine)).reduce(_POOLED)))
+    apart = _of_mean_one(_barrier(np.stack(coarse)))
+    skin = _skin(*coarse[:3]) * apart
     saliency = (
         weights.apart_detail * _of_mean_one(detail * apart)
         + weights.skin * skin / max(float(skin.mean()), 0.05)
@@ -144,36 +151,28 @@ def _slide(profile: Profile, share: float, usual: float, pull: float, edge: floa
     return float(places[score >= score.max() - 1e-9].mean())
 
 
-def _channels(small: Image.Image) -> NDArray[np.float32]:
-    """Luma and the two chromas, and 255 where it is opaque if some of it is not."""
-    if small.mode in ("LA", "RGBA"):
-        alpha = np.asarray(small.getchannel("A"), dtype=np.float32)
-        color = np.asarray(small.convert("RGB").convert("YCbCr"), dtype=np.float32)
-        shown = (color - (0, 128, 128)) * (alpha / 255)[..., None] + (0, 128, 128)
-        return np.moveaxis(np.dstack((shown, alpha)).astype(np.float32), -1, 0)
-    color = np.asarray(small.convert("RGB").convert("YCbCr"), dtype=np.float32)
-    return np.ascontiguousarray(np.moveaxis(color, -1, 0))
+def _without_transparency(small: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """In RGB on black, and the opacity if there is one."""
+    if small.mode not in ("LA", "RGBA"):
+        return small.convert("RGB"), None
+    opacity = small.getchannel("A")
+    shown = Image.new("RGB", small.size)
+    shown.paste(small.convert("RGB"), mask=opacity)
+    return shown, opacity
 
 
-def _pooled(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means of squares of pixels over the last two axes; what is left over repeats the border."""
-    *first, height, width = planes.shape
-    rows, columns = -(-height // _POOLED), -(-width // _POOLED)
-    room = (0, rows * _POOLED - height), (0, columns * _POOLED - width)
-    whole = np.pad(planes, [(0, 0)] * len(first) + [*room], "edge")
-    squares = whole.reshape(*first, rows, _POOLED, columns, _POOLED)
-    return np.asarray(squares.mean((-3, -1), dtype=np.float32))
+def _plane(image: Image.Image) -> Plane:
+    return np.asarray(image, dtype=np.float32)
 
 
-def _gradient(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    plane = channels[0] if len(channels) == 3 else channels[0] + channels[3]
+def _gradient(plane: Plane) -> Plane:
     across, down = np.zeros_like(plane), np.zeros_like(plane)
     across[:, 1:-1] = plane[:, 2:] - plane[:, :-2]
     down[1:-1] = plane[2:] - plane[:-2]
     return np.asarray(np.hypot(across, down))
 
 
-def _barrier(channels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _barrier(channels: NDArray[np.float32]) -> Plane:
     """The smallest range of values on the straight ways to the four sides, over all channels."""
     ways = []
     for axis in (1, 2):
@@ -186,8 +185,7 @@ def _barrier(channels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(weighted + low[3] if len(low) == 4 else weighted)
 
 
-def _skin(channels: NDArray[np.float32]) -> NDArray[np.float32]:
-    luma, blue, red = channels[0], channels[1], channels[2]
+def _skin(luma: Plane, blue: Plane, red: Plane) -> Plane:
     likely = np.exp(-0.5 * (((red - 150) / 10) ** 2 + ((blue - 110) / 12) ** 2))
     return np.asarray(likely * np.clip((luma - 30) / 30, 0, 1))
 
@@ -208,6 +206,6 @@ def _mass_of(heads: Sequence[Box], shape: tuple[int, ...]) -> NDArray[np.float64
     return mass / total if total > 0 else mass
 
 
-def _of_mean_one(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+def _of_mean_one(plane: Plane) -> Plane:
     mean = float(plane.mean())
     return plane / mean if mean > 1e-6 else np.zeros_like(plane)
