@@ -16,7 +16,7 @@ from omnishot_ray.imaging.formats import ANIMATED, LOSSLESS, OUTPUT_FORMATS, For
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
-GRAVITIES = (
+COMPASS = (
     "center",
     "north",
     "northeast",
@@ -27,6 +27,7 @@ GRAVITIES = (
     "west",
     "northwest",
 )
+GRAVITIES = (*COMPASS, "attention", "face")
 FORMAT_CHOICES = ("auto", *(f.value for f in OUTPUT_FORMATS), "source")
 METADATA_CHOICES = ("strip", "copyright", "keep")
 BACKGROUND_WORDS = ("blur", "auto")
@@ -39,7 +40,7 @@ class Options:
     width: int | None = None
     height: int | None = None
     fit: str | None = None
-    gravity: str = "center"
+    gravity: str | None = None
     enlarge: bool = False
     dpr: float = 1.0
     format: str = "auto"
@@ -67,6 +68,11 @@ class Options:
     def resolved_fit(self) -> str:
         """`cover` when both sides are given, else `inside`."""
         return self.fit or ("cover" if self.width and self.height else "inside")
+
+    @property
+    def resolved_gravity(self) -> str:
+        """`attention` when a crop is wanted, else `center`."""
+        return self.gravity or ("attention" if self.resolved_fit == "cover" else "center")
 
     @property
     def box(self) -> tuple[int | None, int | None]:
@@ -135,10 +141,13 @@ SPECS: tuple[OptionSpec, ...] = (
     OptionSpec(
         "gravity",
         "Which part stays when `cover` crops, where the picture sits when `contain` pads: a "
-        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height.",
-        "center",
+        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height. "
+        "`attention` keeps what catches the eye, `face` the faces; where there are none, or no "
+        "detector, `face` is `attention`, and `X-OmniShot-Gravity` says so. `contain` takes both "
+        "for `center`.",
+        "attention for cover, else center",
         "string",
-        example="center, north … northwest, or fp:0.3,0.7",
+        example="attention, face, center, north … northwest, or fp:0.3,0.7",
     ),
     OptionSpec(
         "enlarge",

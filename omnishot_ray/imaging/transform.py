@@ -32,7 +32,7 @@ def render(
     The steps are listed in the order they run.
     """
     image = _resize(decoded, full, plan, orientation)
-    image = _turn(image, orientation)
+    image = turn(image, orientation)
     image = to_srgb(image, icc_profile)
     image = _adjust(image, options, contrast or Contrast())
     return _pad(image, plan, options)
@@ -86,7 +86,8 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
 _LOWERED = [round(level * 0.8) for level in range(256)]
 
 
-def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+def turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+    """Turn stored pixels as `orientation` says."""
     method = _TURNS[orientation.mirror, orientation.quarters % 4]
     return image if method is None else image.transpose(method)
 
