@@ -30,7 +30,7 @@ from omnishot_ray.imaging.options import Options, check_consistency
 from omnishot_ray.imaging.sight import Sight
 from omnishot_ray.imaging.transform import Contrast, has_transparency, render
 from omnishot_ray.imaging.trim import as_crop, find_content
-from omnishot_ray.imaging.unchanged import is_unchanged, smaller_of
+from omnishot_ray.imaging.unchanged import is_unchanged, source_as_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +138,14 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
             started = perf_counter()
             format = choose_format(options, header, has_transparency(image))
             exif = exif_for(source.exif, options.metadata)
-            encoded = encode(image, format, options, exif)
+            kept = None
             if format is header.format and is_unchanged(source, plan, orientation, options):
-                encoded = smaller_of(encoded, data, format, exif)
+                kept = source_as_result(data, format, options, exif)
+            encoded = encode(
+                image, format, replace(options, max_bytes=None) if kept else options, exif
+            )
+            if kept and len(kept) < len(encoded):
+                encoded = kept
             timings.encode += _ms_since(started)
         except OmnishotError as error:
             renditions[index] = FailedRendition(options.name, error.stripped())

@@ -26,10 +26,10 @@ def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: 
     )
 
 
-def smaller_of(encoded: bytes, data: bytes, format: Format, exif: bytes) -> bytes:
-    """`encoded`, or the source without its metadata (but with `exif`) where that is smaller."""
+def source_as_result(data: bytes, format: Format, options: Options, exif: bytes) -> bytes | None:
+    """The source with no metadata but `exif`; None where that cannot be had within `max_bytes`."""
     bare = without_metadata(data, format)
     if bare is None:
-        return encoded
+        return None
     kept = with_exif(bare, format, exif)
-    return kept if len(kept) < len(encoded) else encoded
+    return kept if options.max_bytes is None or len(kept) <= options.max_bytes else None
