@@ -160,6 +160,16 @@ OPTIMIZE_DOCS: dict[str, Any] = {
     "responses": {
         200: {
             "description": "The rendition",
+            "headers": {
+                "X-OmniShot-Crop": {
+                    "description": "x,y,width,height in pixels of the upright source, if cropped",
+                    "schema": {"type": "string"},
+                },
+                "X-OmniShot-Gravity": {
+                    "description": "What placed the crop, where its pixels decided",
+                    "schema": {"type": "string", "enum": ["attention", "face"]},
+                },
+            },
             "content": {format.mime: _IMAGE_BODY for format in OUTPUT_FORMATS},
         },
         304: {"description": "`If-None-Match` names this very result"},

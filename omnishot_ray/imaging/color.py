@@ -13,6 +13,7 @@ SRGB_TO_LINEAR = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) /
 _SRGB = ImageCms.createProfile("sRGB")
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+_WITHOUT_ALPHA = {"RGBA": "RGB", "LA": "L"}
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
@@ -21,16 +22,29 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     `image` is `L`, `LA`, `RGB`, `RGBA` or `CMYK`; the result is `L`, `LA`, `RGB` or `RGBA`. A
     damaged profile, or one of another colour model than the pixels, counts as none.
     """
-    if icc_profile is not None and image.mode in ("RGB", "RGBA", "CMYK"):
-        color = image.convert("RGB") if image.mode == "RGBA" else image
+    if icc_profile is not None:
+        color = image.convert(_WITHOUT_ALPHA.get(image.mode, image.mode))
         transform = _build_transform(icc_profile, color.mode)
         if transform is not None:
             converted = ImageCms.applyTransform(color, transform)
             if converted is not None:
-                if image.mode == "RGBA":
+                if color.mode == "L":  # grey stays grey, so one channel tells all
+                    converted = converted.getchannel("R")
+                if color.mode != image.mode:
                     converted.putalpha(image.getchannel("A"))
                 return converted
     return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def is_srgb(icc_profile: bytes) -> bool:
+    """Whether the profile says that it is sRGB; a damaged one counts as such."""
+    try:
+        return _says_srgb(ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)))
+    except _PROFILE_ERRORS:
+        return True
+
+
+_PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 
 
 @lru_cache(maxsize=32)
@@ -38,13 +52,13 @@ def _build_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransfor
     """None when the picture is in sRGB already or the profile is of no use."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        if _is_srgb(profile):
+        if _says_srgb(profile):
             return None
         return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", _INTENT, _FLAGS)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+    except _PROFILE_ERRORS:
         return None
 
 
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+def _says_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     description = profile.profile.profile_description or ""
     return "srgb" in description.lower()

@@ -12,6 +12,7 @@ from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.background import flatten
 from omnishot_ray.imaging.container import with_exif
 from omnishot_ray.imaging.formats import LOSSY, Format
+from omnishot_ray.imaging.gif import write_gif
 from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.png import write_png
@@ -132,8 +133,13 @@ def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes)
 
 
 def _write_gif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
-    del options, exif, quality  # GIF has none of it
-    return _save(image, Format.GIF, b"")
+    del exif, quality  # GIF has none of it
+    return write_gif([image], [0.0], 1, gif_palette_method(options))
+
+
+def gif_palette_method(options: Options) -> Image.Quantize:
+    """The best palette takes 80 ms; median cut takes 10 and is 3 dB worse on photos."""
+    return Image.Quantize.LIBIMAGEQUANT if options.effort > 2 else Image.Quantize.MEDIANCUT
 
 
 def _save(image: Image.Image, format: Format, exif: bytes, **settings: Any) -> bytes:

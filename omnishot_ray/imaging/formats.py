@@ -39,6 +39,9 @@ LOSSLESS = frozenset({Format.PNG, Format.WEBP})
 LOSSY = frozenset({Format.JPEG, Format.WEBP, Format.AVIF})
 """Output formats with a quality to choose."""
 
+ANIMATED = frozenset({Format.WEBP, Format.GIF})
+"""Output formats that are written with all frames."""
+
 _AVIF_BRANDS = (b"avif", b"avis")
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from omnishot_ray.errors import ContradictoryOptions, FieldError, InvalidParameters
-from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
+from omnishot_ray.imaging.formats import ANIMATED, LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
-GRAVITIES = (
+COMPASS = (
     "center",
     "north",
     "northeast",
@@ -27,6 +27,7 @@ GRAVITIES = (
     "west",
     "northwest",
 )
+GRAVITIES = (*COMPASS, "attention", "face")
 FORMAT_CHOICES = ("auto", *(f.value for f in OUTPUT_FORMATS), "source")
 METADATA_CHOICES = ("strip", "copyright", "keep")
 BACKGROUND_WORDS = ("blur", "auto")
@@ -39,7 +40,7 @@ class Options:
     width: int | None = None
     height: int | None = None
     fit: str | None = None
-    gravity: str = "center"
+    gravity: str | None = None
     enlarge: bool = False
     dpr: float = 1.0
     format: str = "auto"
@@ -58,6 +59,7 @@ class Options:
     normalize: bool = False
     trim: float = 0.0
     metadata: str = "copyright"
+    animated: bool | None = None
     name: str = "image"
     accept: tuple[Format, ...] = ()
     """Formats beyond JPEG and PNG that the client said it can show, best first; for `auto`."""
@@ -66,6 +68,11 @@ class Options:
     def resolved_fit(self) -> str:
         """`cover` when both sides are given, else `inside`."""
         return self.fit or ("cover" if self.width and self.height else "inside")
+
+    @property
+    def resolved_gravity(self) -> str:
+        """`attention` when a crop is wanted, else `center`."""
+        return self.gravity or ("attention" if self.resolved_fit == "cover" else "center")
 
     @property
     def box(self) -> tuple[int | None, int | None]:
@@ -134,10 +141,13 @@ SPECS: tuple[OptionSpec, ...] = (
     OptionSpec(
         "gravity",
         "Which part stays when `cover` crops, where the picture sits when `contain` pads: a "
-        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height.",
-        "center",
+        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height. "
+        "`attention` keeps what catches the eye, `face` the faces; where there are none, or no "
+        "detector, `face` is `attention`, and `X-OmniShot-Gravity` says so. `contain` takes both "
+        "for `center`.",
+        "attention for cover, else center",
         "string",
-        example="center, north … northwest, or fp:0.3,0.7",
+        example="attention, face, center, north … northwest, or fp:0.3,0.7",
     ),
     OptionSpec(
         "enlarge",
@@ -251,10 +261,10 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "animated",
-        "Results hold the first frame of an animation: `false` is the one choice so far.",
-        "false",
+        "Keep all frames of an animation, with their times and repetitions, in a WebP or GIF; "
+        "`false` takes the first. `auto` then means WebP; other formats hold the first frame.",
+        "true where the result is WebP or GIF",
         "boolean",
-        choices=(False,),
     ),
     OptionSpec(
         "platform",
@@ -292,7 +302,6 @@ def apply_values(read: Mapping[str, Any], base: Options) -> Options:
     platform = values.pop("platform", None)
     if platform is not None:
         options = replace(options, **platform_values(platform))
-    values.pop("animated", None)
     options = replace(options, **values)
     check_consistency(options)
     return options
@@ -365,6 +374,11 @@ def check_consistency(options: Options) -> None:
             f"palette=true and format={format}: only png and gif have a palette; "
             "ask for png, or leave palette out."
         )
+    if options.animated and said and format not in ANIMATED:
+        raise ContradictoryOptions(
+            f"animated=true and format={format}: {format} is written with one frame; "
+            "ask for webp or gif, or leave animated out to get the first frame."
+        )
     if options.progressive and said and format != "jpeg":
         raise ContradictoryOptions(
             f"progressive=true and format={format}: only jpeg is written progressively; "
@@ -397,10 +411,6 @@ def _read_value(spec: OptionSpec, value: object) -> object:
         return _read_gravity(text, wrong)
     if spec.name == "background":
         return _read_colour(text, wrong)
-    if spec.name == "animated":
-        if _read_boolean(text, wrong):
-            raise wrong
-        return False
     if spec.kind == "boolean":
         return _read_boolean(text, wrong)
     if spec.word and text == spec.word:

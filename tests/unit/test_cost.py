@@ -122,6 +122,39 @@ def test_options_that_take_longer_cost_more(
     assert dearer >= encoding * times
 
 
+MOVING = Header(Format.GIF, 300, 200, frames=20)
+
+
+@pytest.mark.parametrize("format", ["webp", "gif"])
+def test_every_frame_costs(format: str) -> None:
+    by_frames = [
+        cost(replace(MOVING, frames=frames), 40_000 * frames, Options(width=200, format=format))
+        for frames in (1, 2, 8, 32)
+    ]
+    assert by_frames == sorted(set(by_frames))
+    assert by_frames[3] > by_frames[2] * 1.5
+
+
+def test_a_first_frame_costs_as_little_as_a_picture() -> None:
+    still = Options(width=200, format="webp", animated=False)
+    assert cost(MOVING, 500_000, still) == cost(replace(MOVING, frames=1), 500_000, still)
+    assert cost(MOVING, 500_000, Options(width=200, format="webp")) > 4 * cost(
+        MOVING, 500_000, still
+    )
+
+
+def test_frames_that_change_all_over_cost_more() -> None:
+    """Told from the size of the file."""
+    wanted = Options(width=200, format="webp")
+    assert cost(MOVING, 500_000, wanted) > 2 * cost(MOVING, 20_000, wanted)
+
+
+def test_an_apng_that_will_not_be_played_costs_one_picture() -> None:
+    many = Header(Format.PNG, 128, 64, frames=1024)
+    wanted = Options(format="webp")
+    assert cost(many, 30_000, wanted) == cost(replace(many, frames=1), 30_000, wanted)
+
+
 def test_a_palette_is_not_made_on_the_event_loop() -> None:
     """It takes 70 ms for these 150 × 112 pixels."""
     data = corpus.read("photo_flower_480x360")

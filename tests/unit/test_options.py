@@ -72,8 +72,8 @@ def wrong_values(spec: OptionSpec) -> list[object]:
     return [*nonsense, 5]
 
 
-WITHOUT_FIELD = {"platform", "animated"}
-"""A platform stands for other options; `animated` has one legal value so far."""
+WITHOUT_FIELD = {"platform"}
+"""A platform stands for other options."""
 
 
 @by_spec
@@ -317,8 +317,8 @@ def in_range(options: Options) -> bool:
         if spec.kind == "integer" and type(value) is not int:
             return False
     sides = [side for side in options.box if side is not None]
-    if options.gravity not in GRAVITIES:
-        read_focal_point(options.gravity)
+    if options.resolved_gravity not in GRAVITIES:
+        read_focal_point(options.resolved_gravity)
     if options.background not in BACKGROUND_WORDS:
         int(options.background, 16)
         assert len(options.background) == 6
