@@ -109,7 +109,7 @@ _MOST_BLOCKS = 4_096
 """Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
 and the walk runs on the event loop of the gateway."""
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""Within coded data 0xFF is followed by 0x00 or a restart, so this is where a scan ends (§B.1.1.5)."""
+"""Within coded data 0xFF is followed by 0x00 or a restart, so this ends a scan (T.81 §B.1.1.5)."""
 _NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
