@@ -103,7 +103,8 @@ def render_frames(source: Source, data: bytes, films: Collection[Film]) -> tuple
         rendering = perf_counter()
         decode_ms += (rendering - started) * 1000.0
         for film in films:
-            film.images.append(film.render(decoded))
+            image = film.render(decoded)
+            film.images.append(image.copy() if image is decoded.image else image)  # it is drawn on
             film.durations_ms.append(frame.duration_ms)
         started = perf_counter()
         transform_ms += (started - rendering) * 1000.0
@@ -145,6 +146,10 @@ def _write(film: Film, quality: int, exif: bytes) -> bytes:
     return _write_webp(film, quality, exif)
 
 
+_MOST_WEBP_MS = 0xFFFFFF
+"""A frame's duration has 24 bits (RFC 9649 §2.7.1.2); what a broken AVIF claims may have more."""
+
+
 def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
     """Key frames beyond the first only serve seeking: without any the file is a third smaller.
 
@@ -159,7 +164,7 @@ def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
         "kmin": 0,
         "kmax": 0,
         "loop": min(film.plays, 0xFFFF),
-        "duration": film.durations_ms,
+        "duration": [min(max(0.0, ms), _MOST_WEBP_MS) for ms in film.durations_ms],
         "background": (0, 0, 0, 0),
         "exif": exif.removeprefix(b"Exif\0\0"),
     }

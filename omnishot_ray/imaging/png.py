@@ -61,9 +61,10 @@ def write_png(pixels: Pixels, effort: int) -> bytes:
     height, width, channels = pixels.shape
     rows = pixels.reshape(height, width * channels)
     filters = _choose(rows, channels, each_row=effort >= _FILTER_EACH_ROW_FROM)
-    raw = np.empty((height, width * channels + 1), np.uint8)
+    raw = bytearray(height * (width * channels + 1))
+    lines = np.frombuffer(raw, np.uint8).reshape(height, -1)
     for strip in _strips(height):
-        raw[strip] = _filtered(rows, channels, filters, strip)
+        lines[strip] = _filtered(rows, channels, filters, strip)
     coded = bytes(imagecodecs.deflate_encode(raw, level=_LEVELS[effort], raw=False))
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     return b"".join(
