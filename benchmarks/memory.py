@@ -5,7 +5,8 @@
 Every row in a fresh process: the engine imported, one tiny picture made by the same options (which
 loads the codecs), the file read; then the task once, and the most that was resident meanwhile. The
 rows are those of benchmarks/engine.py and three large or animated sources. Beside it what the
-decoded source takes at the scale used, in the four bytes that Pillow stores a pixel in.
+decoded source takes at the scale used, in the four bytes that Pillow stores a pixel in,
+all frames of it.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from PIL import Image
 from benchmarks import engine, machine, rss
 from benchmarks.peers import images
 from omnishot_ray.imaging import pipeline
+from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.png import write_png
@@ -160,7 +162,7 @@ def _decoded_bytes(data: bytes, wanted: tuple[Options, ...]) -> int:
         pipeline.process(data, wanted, Limits())
     finally:
         pipeline.decode = decode
-    return sum(seen)
+    return sum(seen) * read_header(data).frames
 
 
 def main() -> int:

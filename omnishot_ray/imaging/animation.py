@@ -22,6 +22,7 @@ from omnishot_ray.imaging.gif import write_gif
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import Limits, is_playable
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.transform import has_transparency
 
 _DEFAULT_LIMITS = Limits()
 
@@ -177,4 +178,12 @@ def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
             f"The webp encoder cannot write {first.width}×{first.height} pixels; "
             "ask for a smaller picture or another format."
         ) from None
-    return sink.getvalue()
+    written = bytearray(sink.getvalue())
+    if written[12:16] == b"VP8X" and any(map(has_transparency, film.images)):
+        # libwebp forgets it where only the rest of the canvas is transparent, not the frames on it
+        written[20] |= _WEBP_ALPHA
+    return bytes(written)
+
+
+_WEBP_ALPHA = 0x10
+"""The flag of an extended WebP that says that it has transparency (RFC 9649 §2.7)."""

@@ -21,6 +21,7 @@ from omnishot_ray.imaging import animation
 from omnishot_ray.imaging.decode import open_source
 from omnishot_ray.imaging.formats import ANIMATED, Format
 from omnishot_ray.imaging.frames import read_frames
+from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
@@ -664,3 +665,19 @@ def test_timings_tell_where_the_time_went() -> None:
     result = process(corpus.read("webp_animated_squares_80x80"), [Options(width=40)], Limits())
     assert isinstance(result, Result)
     assert min(result.timings.decode, result.timings.transform, result.timings.encode) > 0
+
+
+def test_durations_that_no_webp_can_hold_are_shortened() -> None:
+    """A broken AVIF claimed sixteen hours a frame, and the sum went beyond 32 bits."""
+    film = animation.Film(Options(), Format.WEBP, Size(8, 8), None, None, lambda one: one.image)
+    film.images = [plain(8, 8, color=(40 * step, 0, 0)) for step in range(4)]
+    film.durations_ms = [59_733_367.0, 2e9, float("nan"), -5.0]
+    shown = opened(animation.encode_film(film, b""))
+    shown.seek(1)
+    assert shown.info["duration"] == 0xFFFFFF
+
+
+def test_a_webp_of_opaque_frames_on_a_transparent_canvas_says_so() -> None:
+    patches = [GifPatch(block(1, 1, 0), 0, 2), GifPatch(block(1, 1, 0), 0, 0)]
+    made = watched(make(gif(8, 6, patches), format="webp", lossless=True).data)
+    assert_same(made.frames, gif_reference(8, 6, patches))
