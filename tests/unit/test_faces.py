@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rss
 from omnishot_ray.imaging.faces import detector_present, find_heads
 from omnishot_ray.imaging.gravity import small_copy
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import Rendition, process
+from tests import corpus
 from tests.corpus import DATA
 from tests.pictures import noise, opened, plain
 from tests.subjects import LABELLED, see
@@ -110,3 +112,14 @@ def test_the_detector_is_not_loaded_before_somebody_looks() -> None:
         check=False,
     )
     assert run.stdout.strip() == "1", run.stderr
+
+
+@with_detector
+def test_looking_for_faces_keeps_no_memory() -> None:
+    small = opened(corpus.read("photo_flower_480x360")).convert("RGB").resize((128, 96))
+    for _ in range(50):
+        find_heads(small)
+    before = rss.resident_bytes()
+    for _ in range(200):
+        find_heads(small)
+    assert rss.resident_bytes() - before < 4_000_000  # 15 MB by the binding of the package
