@@ -3,11 +3,17 @@
 import io
 from functools import lru_cache
 
+import numpy as np
 from PIL import Image, ImageCms
+
+_STEPS = np.arange(256) / 255.0
+SRGB_TO_LINEAR = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) / 1.055) ** 2.4)
+"""Linear light 0–1 of each value of an sRGB byte (IEC 61966-2-1)."""
 
 _SRGB = ImageCms.createProfile("sRGB")
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+_WITHOUT_ALPHA = {"RGBA": "RGB", "LA": "L"}
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
@@ -16,13 +22,15 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     `image` is `L`, `LA`, `RGB`, `RGBA` or `CMYK`; the result is `L`, `LA`, `RGB` or `RGBA`. A
     damaged profile, or one of another colour model than the pixels, counts as none.
     """
-    if icc_profile is not None and image.mode in ("RGB", "RGBA", "CMYK"):
-        color = image.convert("RGB") if image.mode == "RGBA" else image
+    if icc_profile is not None:
+        color = image.convert(_WITHOUT_ALPHA.get(image.mode, image.mode))
         transform = _build_transform(icc_profile, color.mode)
         if transform is not None:
             converted = ImageCms.applyTransform(color, transform)
             if converted is not None:
-                if image.mode == "RGBA":
+                if color.mode == "L":  # grey stays grey, so one channel tells all
+                    converted = converted.getchannel("R")
+                if color.mode != image.mode:
                     converted.putalpha(image.getchannel("A"))
                 return converted
     return image.convert("RGB") if image.mode == "CMYK" else image

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile
 
 from omnishot_ray.errors import CorruptImage
+from omnishot_ray.imaging.directories import bound_directories
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header
@@ -33,6 +34,8 @@ DECODER_ERRORS = (
     KeyError,
     EOFError,
     MemoryError,
+    RuntimeError,  # this and the next by the AVIF plugin
+    ArithmeticError,
     struct.error,
     Image.DecompressionBombError,
 )
@@ -46,6 +49,7 @@ Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]
 
 # The limits of this package are checked on the header, before Pillow sees the file.
 Image.MAX_IMAGE_PIXELS = None
+bound_directories()
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata
 
@@ -70,7 +74,8 @@ class Source:
 
 
 @contextmanager
-def _decoder_errors_as_ours(format: Format) -> Iterator[None]:
+def decoder_errors_as_ours(format: Format) -> Iterator[None]:
+    """Whatever a decoder raises on broken data becomes `CorruptImage`."""
     try:
         yield
     except DECODER_ERRORS as error:
@@ -82,8 +87,8 @@ def _decoder_errors_as_ours(format: Format) -> Iterator[None]:
 
 def open_source(data: bytes, header: Header) -> Source:
     """Open a picture whose header has passed the limits. Raises `CorruptImage`."""
-    with _decoder_errors_as_ours(header.format):
-        image = Image.open(io.BytesIO(data), formats=[header.format.plugin])
+    with decoder_errors_as_ours(header.format):
+        image = open_image(data, header.format)
         if image.size != (header.width, header.height):
             raise ValueError("the header and the decoder disagree on the size")
         exif = _read_exif(image)
@@ -119,14 +124,66 @@ def decode(source: Source, needed: Size) -> Decoded:
     """
     image = source.image
     width, height = float(image.width), float(image.height)
-    with _decoder_errors_as_ours(source.header.format):
+    with decoder_errors_as_ours(source.header.format):
         if source.header.format is Format.JPEG:
             wanted = round(needed.width * DRAFT_MARGIN), round(needed.height * DRAFT_MARGIN)
             reduced = image.draft(None, wanted)
             if reduced is not None:
                 _, (_, _, width, height) = reduced
-        image.load()
-        return Decoded(_in_working_mode(image), width, height)
+        covered = _covered_by_first_frame(image) if source.header.format is Format.GIF else None
+        return Decoded(_uncovered_as_alpha(load_pixels(image), covered), width, height)
+
+
+def _covered_by_first_frame(image: Image.Image) -> tuple[int, int, int, int] | None:
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    return tiles[0].extents if tiles else None
+
+
+def _uncovered_as_alpha(
+    image: Image.Image, covered: tuple[int, int, int, int] | None
+) -> Image.Image:
+    """What the first frame of a GIF leaves of its screen is transparent, where Pillow paints it."""
+    if covered is None or covered == (0, 0, *image.size):
+        return image
+    screen = Image.new("RGBA", image.size)
+    screen.paste(image.crop(covered).convert("RGBA"), covered)
+    return screen
+
+
+def load_pixels(image: Image.Image) -> Image.Image:
+    """Decode to `L`, `LA`, `RGB`, `RGBA` or `CMYK` of 8 bits, a transparent colour as alpha.
+
+    Raises what Pillow raises on damaged data, see `DECODER_ERRORS`.
+    """
+    image.load()
+    return _in_working_mode(image)
+
+
+def open_image(data: bytes, format: Format) -> Image.Image:
+    """Pillow's picture of these bytes, read as this format and no other; not decoded yet.
+
+    Raises what Pillow raises on damaged data, see `DECODER_ERRORS`.
+    """
+    image = Image.open(io.BytesIO(data), formats=[format.plugin])
+    if "transparency" in image.info:
+        image.info["transparency"] = _transparent_colour(image)
+    return image
+
+
+def _transparent_colour(image: Image.Image) -> object:
+    """The tRNS of a PNG in the range of the pixels as Pillow expands them.
+
+    The file has it in its own depth (W3C PNG 3rd edition §11.3.1.1): grey of 2 and 4 bits is spread
+    over 0–255, and of colours of 16 bits the upper 8 are kept, while Pillow compares it as it is.
+    """
+    found = image.info["transparency"]
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    layout = tiles[0].args if tiles else None
+    if isinstance(found, int) and layout in ("L;2", "L;4"):
+        return found * 255 // (3 if layout == "L;2" else 15)
+    if isinstance(found, tuple) and layout == "RGB;16B":
+        return tuple(value >> 8 for value in found)
+    return found
 
 
 def _in_working_mode(image: Image.Image) -> Image.Image:
@@ -141,13 +198,34 @@ def _in_working_mode(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if "transparency" in image.info else "L")
     if mode.startswith("I"):  # Pillow opens some 16-bit files as 32-bit integers
         return _narrowed(image, image.info.get("transparency"))
+    if mode == "F":
+        return _from_fractions(image)
     return image.convert("RGB")
 
 
 def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
     """16 bits to 8 by scaling, where Pillow's own conversion clips."""
-    values = np.asarray(image.convert("I"))
-    narrowed = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+    values = np.clip(np.asarray(image.convert("I")), 0, 65535)
+    narrowed = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if _tiff_tag(image, _PHOTOMETRIC) == 0:
+        narrowed = narrowed.point(range(255, -1, -1))
     if isinstance(transparent, int):
         narrowed.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
     return narrowed
+
+
+_PHOTOMETRIC = 262
+"""0: white is zero (TIFF 6.0 §3), which Pillow turns round for up to 8 bits only."""
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> object:
+    tags = getattr(image, "tag_v2", None)
+    return tags.get(tag) if tags else None
+
+
+def _from_fractions(image: Image.Image) -> Image.Image:
+    """Floating point samples: 0 to 1 by the usual convention, else as they are."""
+    values = np.nan_to_num(np.asarray(image))
+    if values.max(initial=0.0) <= 1.0:
+        values = values * 255.0
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))

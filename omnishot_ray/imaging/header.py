@@ -20,7 +20,8 @@ class Header:
     """What a file says of itself.
 
     `width` and `height` are in pixels as stored (before EXIF orientation). `frames` is exact up to
-    `_FRAME_COUNT_STOP`, where counting stops. `scans` is 1 unless the JPEG is progressive.
+    `_FRAME_COUNT_STOP`, where counting stops; of an APNG those of its animation, whether or not its
+    default image is one of them. `scans` is 1 unless the JPEG is progressive.
     """
 
     format: Format
@@ -93,9 +94,9 @@ _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def _read_png(data: bytes) -> Header | None:
-    """IHDR, and tRNS among the chunks before the pixels (W3C PNG 3rd edition).
+    """IHDR, and tRNS and acTL among the chunks before the pixels (W3C PNG 3rd edition).
 
-    An APNG counts as one frame: its default image is what gets decoded, however many follow.
+    The frames are those that acTL claims: nothing more is ever decoded.
     """
     if data[12:16] != b"IHDR":
         return None
@@ -103,17 +104,20 @@ def _read_png(data: bytes) -> Header | None:
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour)
     if channels is None:
         return None
-    alpha, at = colour in (4, 6), 33
+    alpha, frames, at = colour in (4, 6), 1, 33
     for _ in range(_MOST_BLOCKS):
-        if alpha or at + 8 > len(data):
+        if at + 8 > len(data):
             break
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         if kind == b"IDAT":
             break
-        alpha = kind == b"tRNS"
+        alpha = alpha or kind == b"tRNS"
+        if kind == b"acTL":
+            (claimed,) = struct.unpack_from(">I", data, at + 8)
+            frames = min(max(1, claimed), _FRAME_COUNT_STOP)
         at += 12 + length
-    return Header(Format.PNG, width, height, 1, alpha, channels)
+    return Header(Format.PNG, width, height, frames, alpha, channels)
 
 
 def _read_webp(data: bytes) -> Header | None:

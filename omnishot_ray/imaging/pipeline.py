@@ -5,20 +5,29 @@ client inside the engine. A rendition that fails is a value in the result; a sou
 raises, because then there is nothing to return.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 
 from omnishot_ray.errors import LimitExceeded, OmnishotError
-from omnishot_ray.imaging.decode import decode, open_source
+from omnishot_ray.imaging.animation import (
+    Film,
+    animated_format,
+    check_film,
+    encode_film,
+    render_frames,
+    share_passes,
+)
+from omnishot_ray.imaging.decode import Source, decode, open_source
 from omnishot_ray.imaging.encode import encode
 from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition
 from omnishot_ray.imaging.header import Header, read_header
-from omnishot_ray.imaging.limits import Limits, check_header
+from omnishot_ray.imaging.limits import Limits, check_animation, check_header
 from omnishot_ray.imaging.metadata import exif_for
 from omnishot_ray.imaging.options import Options, check_consistency
-from omnishot_ray.imaging.transform import has_transparency, render
+from omnishot_ray.imaging.transform import Contrast, has_transparency, render
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ class Rendition:
     height: int
     format: Format
     crop: Crop | None = None
+    frames: int = 1
+    """As the file holds them: of the same picture twice a WebP makes one, shown twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +99,31 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
     decoded = decode(source, Size(max(widths), max(heights)))
     timings.decode = _ms_since(started)
 
-    renditions: list[Rendition | FailedRendition] = []
-    for options, plan in zip(wanted, plans, strict=True):
+    renditions: dict[int, Rendition | FailedRendition] = {}
+    films: dict[int, Film] = {}
+    for index, (options, plan) in enumerate(zip(wanted, plans, strict=True)):
         try:
             _check_output(plan, limits)
             started = perf_counter()
             orientation = source.orientation.then_rotated(options.rotate)
             full = _turned(source.size, options)
-            image = render(decoded, full, plan, orientation, source.icc_profile, options)
+            as_wanted = partial(
+                render,
+                full=full,
+                plan=plan,
+                orientation=orientation,
+                icc_profile=source.icc_profile,
+                options=options,
+            )
+            moving = animated_format(options, header, limits)
+            if moving is not None:
+                check_animation(header, limits)
+                check_film(plan.output, header.frames, limits)
+                crop = _upright_crop(plan, full, options)
+                as_wanted = partial(as_wanted, contrast=Contrast())
+                films[index] = Film(options, moving, plan.output, crop, as_wanted)
+                continue
+            image = as_wanted(decoded)
             timings.transform += _ms_since(started)
 
             started = perf_counter()
@@ -103,19 +131,52 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
             encoded = encode(image, format, options, exif_for(source.exif, options.metadata))
             timings.encode += _ms_since(started)
         except OmnishotError as error:
-            renditions.append(FailedRendition(options.name, error.stripped()))
+            renditions[index] = FailedRendition(options.name, error.stripped())
         else:
             crop = _upright_crop(plan, full, options)
-            renditions.append(Rendition(options.name, encoded, *plan.output, format, crop))
+            renditions[index] = Rendition(options.name, encoded, *plan.output, format, crop)
+    renditions |= _make_films(source, data, films, limits, timings)
     info = SourceInfo(*source.size, header.format, len(data))
-    return Result(info, tuple(renditions), timings)
+    return Result(info, tuple(renditions[index] for index in range(len(wanted))), timings)
+
+
+def _make_films(
+    source: Source, data: bytes, films: Mapping[int, Film], limits: Limits, timings: Timings
+) -> Iterator[tuple[int, Rendition | FailedRendition]]:
+    """The moving renditions: last of all, because their frames take over the decoder's pixels."""
+    for group in share_passes(films, source.header.frames, limits):
+        failure: OmnishotError | None = None
+        try:
+            decode_ms, transform_ms = render_frames(source, data, group.values())
+            timings.decode += decode_ms
+            timings.transform += transform_ms
+        except OmnishotError as error:
+            failure = error.stripped()
+        for index, film in group.items():
+            name = film.options.name
+            try:
+                if failure:
+                    raise failure
+                started = perf_counter()
+                encoded = encode_film(film, exif_for(source.exif, film.options.metadata))
+                timings.encode += _ms_since(started)
+            except OmnishotError as error:
+                yield index, FailedRendition(name, error.stripped())
+            else:
+                frames = read_header(encoded).frames
+                yield (
+                    index,
+                    Rendition(name, encoded, *film.output, film.format, film.crop, frames),
+                )
+            film.images.clear()
 
 
 def choose_format(options: Options, header: Header, transparent: bool) -> Format:
     """The format of a result: the one asked for, the source's, or by what the client can show."""
     if options.format == "source":
         format = header.format if header.format in OUTPUT_FORMATS else Format.PNG
-        check_consistency(replace(options, format=format.value))
+        animated = options.animated if header.frames > 1 else None  # a still loses nothing
+        check_consistency(replace(options, format=format.value, animated=animated))
         return format
     if options.format != "auto":
         return Format(options.format)

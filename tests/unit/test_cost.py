@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnishot_ray.imaging.cost import estimate_ms
+from omnishot_ray.imaging.cost import estimate_info_ms, estimate_ms
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.options import Options, parse_options
@@ -122,6 +122,39 @@ def test_options_that_take_longer_cost_more(
     assert dearer >= encoding * times
 
 
+MOVING = Header(Format.GIF, 300, 200, frames=20)
+
+
+@pytest.mark.parametrize("format", ["webp", "gif"])
+def test_every_frame_costs(format: str) -> None:
+    by_frames = [
+        cost(replace(MOVING, frames=frames), 40_000 * frames, Options(width=200, format=format))
+        for frames in (1, 2, 8, 32)
+    ]
+    assert by_frames == sorted(set(by_frames))
+    assert by_frames[3] > by_frames[2] * 1.5
+
+
+def test_a_first_frame_costs_as_little_as_a_picture() -> None:
+    still = Options(width=200, format="webp", animated=False)
+    assert cost(MOVING, 500_000, still) == cost(replace(MOVING, frames=1), 500_000, still)
+    assert cost(MOVING, 500_000, Options(width=200, format="webp")) > 4 * cost(
+        MOVING, 500_000, still
+    )
+
+
+def test_frames_that_change_all_over_cost_more() -> None:
+    """Told from the size of the file."""
+    wanted = Options(width=200, format="webp")
+    assert cost(MOVING, 500_000, wanted) > 2 * cost(MOVING, 20_000, wanted)
+
+
+def test_an_apng_that_will_not_be_played_costs_one_picture() -> None:
+    many = Header(Format.PNG, 128, 64, frames=1024)
+    wanted = Options(format="webp")
+    assert cost(many, 30_000, wanted) == cost(replace(many, frames=1), 30_000, wanted)
+
+
 def test_a_palette_is_not_made_on_the_event_loop() -> None:
     """It takes 70 ms for these 150 × 112 pixels."""
     data = corpus.read("photo_flower_480x360")
@@ -151,3 +184,35 @@ def test_every_source_has_an_estimate(picture: Picture) -> None:
     data = picture.data
     for format in ("auto", "source", *OUTPUT_FORMATS):
         assert 0 < estimate_ms(len(data), read_header(data), [Options(format=format)]) < 120_000
+
+
+# Describing a picture.
+
+
+@pytest.mark.parametrize("format", Format)
+def test_larger_sources_cost_more_to_describe(format: Format) -> None:
+    by_size = [
+        estimate_info_ms(side * side // 4, Header(format, side, side))
+        for side in (1, 40, 400, 1000, 2500, 6000)
+    ]
+    assert by_size == sorted(set(by_size))
+
+
+def test_the_size_of_the_source_hardly_matters_to_the_look() -> None:
+    """A JPEG is decoded small: most of what is left is reading its bytes."""
+    small, large = Header(Format.JPEG, 1000, 1000), Header(Format.JPEG, 8000, 8000)
+    assert estimate_info_ms(100_000, large) < 4 * estimate_info_ms(100_000, small)
+
+
+@pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)
+def test_every_source_has_an_estimate_of_its_description(picture: Picture) -> None:
+    data = picture.data
+    looked_at = estimate_info_ms(len(data), read_header(data))
+    copy = Options(width=512, height=512, fit="inside", format="jpeg", effort=0)
+    assert estimate_ms(len(data), read_header(data), [copy]) < looked_at < 500
+
+
+def test_a_photo_is_described_in_the_gateway_but_not_on_its_event_loop() -> None:
+    data = corpus.read("photo_flower_480x360")
+    config = DispatchConfig()
+    assert config.loop_ms < estimate_info_ms(len(data), read_header(data)) < config.inline_ms

@@ -7,7 +7,7 @@ import pytest
 from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.header import Header, read_header
-from omnishot_ray.imaging.limits import Limits, check_header
+from omnishot_ray.imaging.limits import Limits, check_animation, check_header, is_playable
 from tests import corpus
 
 LIMITS = Limits(max_pixels=1000, max_source_side=100, max_frames=4, max_scans=10)
@@ -42,6 +42,22 @@ def test_a_picture_over_a_limit_is_told_which(change: dict[str, int], said: list
     with pytest.raises(LimitExceeded) as caught:
         check_header(replace(FITTING, **change), LIMITS)
     assert all(part in caught.value.detail for part in said)
+
+
+@pytest.mark.parametrize(("frames", "playable"), [(4, True), (5, False)])
+def test_the_frames_of_an_apng_count_when_they_are_played(frames: int, playable: bool) -> None:
+    header = replace(FITTING, format=Format.PNG, frames=frames)
+    check_header(header, LIMITS)
+    assert is_playable(header, LIMITS) is playable
+    if not playable:
+        with pytest.raises(LimitExceeded):
+            check_animation(header, LIMITS)
+
+
+def test_the_pixels_of_an_apng_count_when_they_are_played() -> None:
+    header = replace(FITTING, format=Format.PNG, width=26)
+    check_header(header, LIMITS)
+    assert not is_playable(header, LIMITS)
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
