@@ -37,7 +37,7 @@ def main() -> int:
         for encode, score in zip(encodes, scoring.score(pairs), strict=True):
             encode.score = score
         shrunk = shrink.measure(given.corpus)
-    except (FileNotFoundError, ServerError, subprocess.CalledProcessError) as error:
+    except (OSError, RuntimeError, ServerError, subprocess.CalledProcessError) as error:
         print(error, file=sys.stderr)
         return 3
     rows = goals.judge(encodes)

@@ -18,7 +18,7 @@ EFFORTS = (2, 4, 9)
 QUALITIES: Mapping[Format, Sequence[int]] = {
     Format.JPEG: (40, 60, 75, 85, 92, 96),
     Format.WEBP: (40, 60, 75, 85, 93),
-    Format.AVIF: (35, 50, 65, 80, 90),
+    Format.AVIF: (30, 45, 60, 75, 88),
     Format.PNG: (80,),
 }
 """Wide enough that most pictures score below 65 at the first and over 85 at the last."""

@@ -57,20 +57,56 @@ def compare_lossless(ours: Sequence[Encode], peer: Sequence[Encode]) -> Ratio | 
 
 
 def at(encodes: Sequence[Encode], score: float) -> tuple[float, float] | None:
-    """Logarithms of bytes and CPU at `score`, straight between neighbours; None outside of them."""
-    rising = sorted(encodes, key=lambda encode: encode.score)
-    place = bisect_left(rising, score, key=lambda encode: encode.score)
-    if place == len(rising) or (place == 0 and rising[0].score != score):
+    """Logarithms of bytes and CPU at `score`; None outside of the curve.
+
+    Bytes by a piecewise cubic that keeps monotone, as Bjøntegaard's differences are taken (ITU-T
+    VCEG-M33, with the interpolation of JCTVC-L1100), since straight lines between qualities that
+    lie far apart say too many bytes; CPU straight between neighbours.
+    """
+    rising = _rising(encodes)
+    if not rising or not rising[0].score <= score <= rising[-1].score:
         return None
-    right = rising[place]
-    if right.score == score:
-        return math.log(right.bytes), math.log(right.ms_per_mp)
-    left = rising[place - 1]
+    place = max(1, bisect_left(rising, score, key=lambda encode: encode.score))
+    if place == len(rising):
+        return math.log(rising[0].bytes), math.log(rising[0].ms_per_mp)
+    left, right = rising[place - 1], rising[place]
     share = (score - left.score) / (right.score - left.score)
-    return (
-        math.log(left.bytes) + share * math.log(right.bytes / left.bytes),
-        math.log(left.ms_per_mp) + share * math.log(right.ms_per_mp / left.ms_per_mp),
-    )
+    cost = math.log(left.ms_per_mp) + share * math.log(right.ms_per_mp / left.ms_per_mp)
+    sizes = [(encode.score, math.log(encode.bytes)) for encode in rising]
+    return _cubic(sizes, place, share), cost
+
+
+def _rising(encodes: Sequence[Encode]) -> list[Encode]:
+    """By score; of those with the same score the smallest file."""
+    of_score: dict[float, Encode] = {}
+    for encode in sorted(encodes, key=lambda encode: (encode.score, encode.bytes)):
+        of_score.setdefault(encode.score, encode)
+    return list(of_score.values())
+
+
+def _cubic(points: Sequence[tuple[float, float]], place: int, share: float) -> float:
+    """The value at `share` of the way from point `place - 1` to `place`."""
+    (x0, y0), (x1, y1) = points[place - 1 : place + 1]
+    step, rise = x1 - x0, (y1 - y0) / (x1 - x0)
+    before = _slope(points, place - 1, rise) * step
+    after = _slope(points, place, rise) * step
+    rest, back = y1 - y0, 1 - share
+    return y0 + share * (before * back * back + share * (rest * (3 - 2 * share) - after * back))
+
+
+def _slope(points: Sequence[tuple[float, float]], at: int, end: float) -> float:
+    """The derivative at a point: Fritsch and Butland's weighted harmonic mean of its two sides.
+
+    SIAM J. Sci. Stat. Comput. 5 (1984). At an end the slope of its one side.
+    """
+    if at in (0, len(points) - 1):
+        return end
+    (x0, y0), (x1, y1), (x2, y2) = points[at - 1 : at + 2]
+    left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+    if left * right <= 0:
+        return 0.0
+    first, second = 2 * (x2 - x1) + (x1 - x0), (x2 - x1) + 2 * (x1 - x0)
+    return (first + second) / (first / left + second / right)
 
 
 def curve(encodes: Iterable[Encode]) -> list[tuple[float, float]]:

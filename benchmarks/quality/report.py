@@ -13,8 +13,8 @@ from benchmarks.quality.references import SIDE
 from benchmarks.quality.shrink import LEAST, QUALITY, Shrunk, verdict
 
 NOTE = """Bytes and CPU are ours over the peer's at equal SSIMULACRA2: geometric means over the
-pictures, each at those of the scores {scores} that both curves reach (straight lines
-between qualities in score and the logarithm; nothing is extrapolated). CPU is process time of one
+pictures, each at those of the scores {scores} that both curves reach (a monotone cubic between
+qualities, over the logarithm of bytes; nothing is extrapolated). CPU is process time of one
 encode from pixels in memory, the fastest of the rounds, both sides on one thread. PNG is without
 loss: its bytes and CPU are compared as they are."""
 

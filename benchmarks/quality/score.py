@@ -2,11 +2,13 @@
 
 Reads a JSON object from stdin, `{"cache": file, "pairs": [[reference, encoded], …]}`, and writes a
 score a line. A pair of pixels is scored once: encoders that write the same picture in other bytes
-share the score.
+share the score. All cores of the process's affinity work, since no time is measured here.
 """
 
 import json
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,16 +22,21 @@ def main() -> None:
     job = json.load(sys.stdin)
     file = Path(job["cache"])
     scores: dict[str, float] = json.loads(file.read_text()) if file.exists() else {}
-    new = 0
-    for reference, encoded in job["pairs"]:
-        key = f"{digest(reference)} {digest(encoded)}"
-        if key not in scores:
-            scores[key] = round(float(compute_ssimulacra2(reference, encoded)), 4)
-            new += 1
-            if new % SAVE_EVERY == 0:
+    keys = [f"{digest(reference)} {digest(encoded)}" for reference, encoded in job["pairs"]]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        of_key = dict(zip(keys, job["pairs"], strict=True))
+        new = {key: pool.submit(score, *of_key[key]) for key in of_key if key not in scores}
+        for number, key in enumerate(keys, 1):
+            if key not in scores:
+                scores[key] = new[key].result()
+            print(scores[key], flush=True)
+            if number % SAVE_EVERY == 0:
                 save(file, scores)
-        print(scores[key], flush=True)
     save(file, scores)
+
+
+def score(reference: str, encoded: str) -> float:
+    return round(float(compute_ssimulacra2(reference, encoded)), 4)
 
 
 def digest(path: str) -> str:

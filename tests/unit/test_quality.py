@@ -28,6 +28,16 @@ def test_a_curve_is_read_between_its_points_only() -> None:
     assert fronts.at(curve, 80) == pytest.approx((math.log(4000), math.log(16)))
 
 
+def test_a_bent_curve_is_not_cut_short() -> None:
+    bent = ladder(
+        "x", *((score, round(1000 * math.exp(score**2 / 900)), 1) for score in (30, 50, 70))
+    )
+    size, _ = fronts.at(bent, 60) or (0, 0)
+    straight = (50**2 + 70**2) / 2 / 900
+    true = 60**2 / 900
+    assert true - 0.01 < size - math.log(1000) < (true + straight) / 2
+
+
 def test_pictures_weigh_the_same_however_many_scores_they_reach() -> None:
     peer = ladder("p", (60, 1000, 10), (90, 1000, 10))
     peer += ladder("p", (60, 1000, 10), (90, 1000, 10), picture="b")
