@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, quantiles
 
 import pyjpegli
 from PIL import Image
@@ -25,7 +25,7 @@ from benchmarks.quality.environment import CACHE
 from benchmarks.quality.references import Reference
 
 ASKED = (10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 95)
-TRIED = (4, 7, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 88, 91, 94, 97)
+TRIED = (1, 2, 4, 7, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55, 60, 65, 70, 75, 80, 85, 88, 91, 94, 97)
 
 Curve = dict[int, list[float]]
 """Scores of every reference, in their order, by quality."""
@@ -38,6 +38,7 @@ class Knot:
     asked: int
     score: float
     jpegli: float
+    median: float
     spread: float
     left: float
 
@@ -111,13 +112,13 @@ def fit(asked: Curve, tried: Curve) -> list[Knot]:
     knots = []
     for quality, scores in asked.items():
         found = invert(mean, fmean(scores))
-        if found is None:
-            continue
         own = [invert(curve, score) for curve, score in zip(singles, scores, strict=True)]
         known = [value for value in own if value is not None]
+        if found is None or not known:
+            continue
         left = value_at(mean, round(found)) - fmean(scores)
-        spread = stdev(known) if len(known) > 1 else 0.0
-        knots.append(Knot(quality, fmean(scores), found, spread, left))
+        low, middle, high = quantiles(known, n=4) if len(known) > 1 else known * 3
+        knots.append(Knot(quality, fmean(scores), found, middle, (high - low) / 2, left))
     return knots
 
 
@@ -146,18 +147,18 @@ def source(knots: Sequence[Knot]) -> str:
 def page(knots: Sequence[Knot], pictures: Sequence[Reference]) -> str:
     """The Markdown page: the table, and what it leaves over."""
     rows = "\n".join(
-        f"| {knot.asked} | {knot.score:.1f} | {knot.jpegli:.1f} | {knot.spread:.1f} "
-        f"| {knot.left:+.2f} |"
+        f"| {knot.asked} | {knot.score:.1f} | {knot.jpegli:.1f} | {knot.median:.0f} "
+        f"| {knot.spread:.0f} | {knot.left:+.2f} |"
         for knot in knots
     )
     return f"""{page_head("jpegli's quality on libjpeg's scale")}
 Mean SSIMULACRA2 over {len(pictures)} pictures of at most {references.SIDE} px; libjpeg-turbo 4:2:0
-with its own Huffman tables against jpegli 4:2:0. "Spread" is the standard deviation between
-pictures of the quality that jpegli needs; "left" is the mean score of jpegli at the rounded quality
-minus libjpeg-turbo's.
+with its own Huffman tables against jpegli 4:2:0. "Median" and "spread" (half of the range between
+the quartiles) are of the qualities that jpegli needs for single pictures; "left" is the mean score
+of jpegli at the rounded quality minus libjpeg-turbo's.
 
-| asked | mean score | jpegli | spread | left |
-|---:|---:|---:|---:|---:|
+| asked | mean score | jpegli | median | spread | left |
+|---:|---:|---:|---:|---:|---:|
 {rows}
 
 ```python
