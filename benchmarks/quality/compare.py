@@ -1,10 +1,11 @@
 """Our encoders and sharp's over photographs: bytes at equal SSIMULACRA2, and CPU.
 
-    python -m benchmarks.quality.compare              all formats, 13 pictures: about an hour
+    python -m benchmarks.quality.compare              all formats, 13 pictures: half an hour
     python -m benchmarks.quality.compare --quick      three pictures
     python -m benchmarks.quality.compare --formats jpeg webp
 
-Writes quality.md, .png and .json into --results. Exit code: 0 every goal reached, 1 one missed,
+Writes quality.md, .png and .json into --results: benchmarks/results, or for a part of it
+benchmarks/.cache/quality. Exit code: 0 every goal reached, 1 one missed,
 3 something is missing here.
 """
 
@@ -15,10 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.machine import page_head
 from benchmarks.peers.servers import ServerError
 from benchmarks.quality import encoders, fronts, goals, references, report, scoring, shrink
 from benchmarks.quality.encoders import Encode
-from benchmarks.quality.environment import ROOT, run_script
+from benchmarks.quality.environment import CACHE, ROOT, run_script
 from omnishot_ray.imaging.formats import Format
 
 FORMATS = {format.value: format for format in encoders.QUALITIES}
@@ -26,6 +28,7 @@ FORMATS = {format.value: format for format in encoders.QUALITIES}
 
 def main() -> int:
     given = parse_arguments()
+    head = page_head("Bytes and CPU at equal quality, against sharp")
     formats = [FORMATS[name] for name in given.formats]
     names = references.NAMES[:3] if given.quick else references.NAMES
     try:
@@ -48,7 +51,9 @@ def main() -> int:
     plot = target.with_suffix(".png")
     draw(plot, encodes)
     shown = [picture.name for picture in pictures]
-    target.with_suffix(".md").write_text(report.page(rows, shrunk, shown, versions, plot.name))
+    target.with_suffix(".md").write_text(
+        report.page(head, rows, shrunk, shown, versions, plot.name)
+    )
     print(report.table(rows), report.shrunk_table(shrunk), sep="\n\n")
     verdicts = [row.verdict for row in rows] + [shrink.verdict(shrunk)]
     return 1 if "fail" in verdicts else 0
@@ -78,10 +83,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=3, help="encodes of which the fastest counts (AVIF: 1)"
     )
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="where to write")
     given = parser.parse_args()
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if given.results is None:
+        whole = not given.quick and set(given.formats) == set(FORMATS)
+        given.results = ROOT / "benchmarks" / "results" if whole else CACHE
     return given
 
 

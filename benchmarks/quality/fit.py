@@ -61,12 +61,13 @@ def main() -> None:
         pictures = references.prepare(given.corpus, names)
     except FileNotFoundError as error:
         sys.exit(str(error))
+    head = page_head("jpegli's quality on libjpeg's scale")
     asked = measure(pictures, "turbo", write_turbo, ASKED)
     tried = measure(pictures, "jpegli", write_jpegli, TRIED)
     knots = fit(asked, tried)
     print(source(knots))
     if given.page:
-        given.page.write_text(page(knots, pictures))
+        given.page.write_text(page(head, knots, pictures))
 
 
 def write_turbo(picture: Image.Image, quality: int) -> bytes:
@@ -144,14 +145,14 @@ def source(knots: Sequence[Knot]) -> str:
     return f"_JPEGLI_QUALITY = ({', '.join(map(str, pairs))})"
 
 
-def page(knots: Sequence[Knot], pictures: Sequence[Reference]) -> str:
+def page(head: str, knots: Sequence[Knot], pictures: Sequence[Reference]) -> str:
     """The Markdown page: the table, and what it leaves over."""
     rows = "\n".join(
         f"| {knot.asked} | {knot.score:.1f} | {knot.jpegli:.1f} | {knot.median:.0f} "
         f"| {knot.spread:.0f} | {knot.left:+.2f} |"
         for knot in knots
     )
-    return f"""{page_head("jpegli's quality on libjpeg's scale")}
+    return f"""{head}
 Mean SSIMULACRA2 over {len(pictures)} pictures of at most {references.SIDE} px; libjpeg-turbo 4:2:0
 with its own Huffman tables against jpegli 4:2:0. "Median" and "spread" (half of the range between
 the quartiles) are of the qualities that jpegli needs for single pictures; "left" is the mean score

@@ -14,6 +14,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 SIZE = (4.2, 3.8)
 """Inches of one panel."""
@@ -40,8 +41,7 @@ def draw_curves(axes: Axes, format: str, curves: dict[str, Any] | None) -> None:
         sizes, scores = zip(*points, strict=True)
         axes.plot(sizes, scores, marker=".", label=encoder, ls="-" if "ours" in encoder else "--")
     axes.set(title=format.upper(), xscale="log", xlabel="kB (mean)", ylabel="SSIMULACRA2 (mean)")
-    axes.legend(fontsize=8)
-    axes.grid(alpha=0.3, which="both")
+    finish(axes)
 
 
 def draw_front(axes: Axes, format: str, front: dict[str, list[float]]) -> None:
@@ -53,8 +53,16 @@ def draw_front(axes: Axes, format: str, front: dict[str, list[float]]) -> None:
     axes.set(
         title=f"{format.upper()} at {equal}", xscale="log", xlabel="CPU ratio", ylabel="bytes ratio"
     )
+    finish(axes)
+
+
+def finish(axes: Axes) -> None:
+    """Plain numbers on the logarithmic axis, and what all panels have."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.legend(fontsize=8)
-    axes.grid(alpha=0.3, which="both")
+    axes.grid(alpha=0.3)
 
 
 if __name__ == "__main__":

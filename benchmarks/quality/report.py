@@ -5,7 +5,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from benchmarks.machine import describe, page_head
+from benchmarks.machine import describe
 from benchmarks.quality.encoders import Encode
 from benchmarks.quality.fronts import SCORES
 from benchmarks.quality.goals import Row
@@ -20,17 +20,17 @@ loss: its bytes and CPU are compared as they are."""
 
 
 def page(
+    head: str,
     rows: Sequence[Row],
     shrunk: Sequence[Shrunk],
     pictures: Sequence[str],
     versions: Mapping[str, str],
     plot: str,
 ) -> str:
-    """The Markdown page."""
+    """The Markdown page below `head`, which was written before the work began."""
     scores = ", ".join(f"{score:g}" for score in SCORES)
     shown = ", ".join(f"{name} {versions[name]}" for name in ("sharp", "vips", "webp", "aom"))
-    return f"""{page_head("Bytes and CPU at equal quality, against sharp")}
-- peer: {shown}, mozjpeg {versions.get("mozjpeg", "?")}
+    return f"""{head}- peer: {shown}, mozjpeg {versions.get("mozjpeg", "?")}
 - pictures: {len(pictures)} of at most {SIDE} px: {", ".join(pictures)}
 
 {NOTE.format(scores=scores)}
