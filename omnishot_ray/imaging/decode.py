@@ -33,6 +33,8 @@ DECODER_ERRORS = (
     KeyError,
     EOFError,
     MemoryError,
+    RuntimeError,
+    ArithmeticError,
     struct.error,
     Image.DecompressionBombError,
 )

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from omnishot_ray.errors import (
     ContradictoryOptions,
     CorruptImage,
+    ImageError,
     LimitExceeded,
     OmnishotError,
 )
@@ -388,6 +389,15 @@ def test_times_that_a_gif_cannot_say_do_not_add_up_to_another_length(
     assert made.durations == [10 * delay for delay in centiseconds]
 
 
+def test_a_time_longer_than_a_format_can_say_is_cut_short() -> None:
+    """64 frames of 18 hours are more milliseconds than the WebP encoder counts."""
+    patches = [PngPatch(cells(seed, 2, 2), delay=(65535, 1)) for seed in range(64)]
+    data = apng(2, 2, patches)
+    assert set(watched(make(data, format="gif").data).durations) == {655_350}
+    made = watched(make(data, format="webp", lossless=True).data).durations
+    assert set(made) == {2**24 - 1}
+
+
 @pytest.mark.parametrize("loops", [None, 0, 1, 2, 65535])
 def test_a_gif_is_shown_as_often_as_before(loops: int | None) -> None:
     """A GIF's count leaves out the first showing, that of a WebP does not (see `gif2webp`)."""
@@ -664,3 +674,32 @@ def test_timings_tell_where_the_time_went() -> None:
     result = process(corpus.read("webp_animated_squares_80x80"), [Options(width=40)], Limits())
     assert isinstance(result, Result)
     assert min(result.timings.decode, result.timings.transform, result.timings.encode) > 0
+
+
+_FUZZED = [
+    gif(8, 6, GIFS["restores what was there"], 2),
+    apng(8, 6, [PngPatch(cells(seed, 8, 6), over=seed > 1) for seed in (1, 2, 3)]),
+    corpus.read("webp_animated_squares_80x80"),
+    corpus.read("avif_animated_colors_150x150"),
+]
+
+
+@pytest.mark.parametrize("data", _FUZZED, ids=["gif", "apng", "webp", "avif"])
+@settings(max_examples=60)
+@given(changes=st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=8))
+def test_damage_has_a_named_outcome(data: bytes, changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(data)
+    for at, value in changes:
+        damaged[at % min(len(damaged), 2000)] = value
+    wanted = (Options(name="a", width=8, format="webp"), Options(name="b", width=8, format="gif"))
+    limits = Limits(max_pixels=4_000_000)
+    outcome = run_task(ImageTask(bytes(damaged), wanted, "a-request"), limits)
+    assert isinstance(outcome, Result | ImageError)
+
+
+def test_a_damaged_avif_is_told_to_be_one() -> None:
+    """Its decoder raises an error that no other does, on opening and on decoding."""
+    data = bytearray(corpus.read("avif_animated_colors_150x150"))
+    data[-400:] = bytes(400)
+    for options in ({"format": "webp"}, {"format": "jpeg"}):
+        assert type(fail(bytes(data), **options)) is CorruptImage
