@@ -110,7 +110,7 @@ def _differences(images: Sequence[Image.Image]) -> Iterator[_Step]:
         clears = bool(vanishing.any())
         rows, columns = _bounds(drawn | vanishing)
         yield _Step(colors[rows, columns], drawn[rows, columns], columns.start, rows.start, clears)
-        held[drawn] = colors[drawn]
+        held = colors
         there |= drawn
         if clears:
             there[rows, columns] = False
