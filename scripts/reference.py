@@ -10,6 +10,7 @@ from typing import Any
 from omnishot_ray.api.application import create_app
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
+from omnishot_ray.api.openapi import INFO_SCHEMA
 from omnishot_ray.api.problems import STATUS
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import SPECS
@@ -29,6 +30,7 @@ def build_reference() -> str:
             "",
             *_section("Options of a rendition", _options()),
             *_section("Endpoints", _endpoints()),
+            *_section("Fields of `/api/info`", _info_fields()),
             *_section("Problems", _problems()),
             *_section("Settings", _settings()),
             *_section("Platforms", _platforms()),
@@ -62,6 +64,19 @@ def _endpoints() -> list[str]:
             rows.append((f"`{method.upper()} {path}`", operation["summary"]))
     rows += [("`GET /docs`", "This API to read and try"), ("`GET /openapi.json`", "OpenAPI 3.1")]
     return _table(("endpoint", "answer"), rows)
+
+
+def _info_fields() -> list[str]:
+    rows = [
+        (f"`{name}`", _kind(schema), schema.get("description", ""))
+        for name, schema in INFO_SCHEMA["properties"].items()
+    ]
+    return _table(("name", "type", "what it is"), rows)
+
+
+def _kind(schema: dict[str, Any]) -> str:
+    kinds = schema.get("type") or [one["type"] for one in schema["anyOf"]]
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)
 
 
 def _problems() -> list[str]:

@@ -29,7 +29,7 @@ def rendition_response(
     headers = {
         **caching,
         "Server-Timing": server_timing(result.timings),
-        "X-OmniShot-Source": _describe(result.source),
+        "X-OmniShot-Source": describe_source(result.source),
         "X-OmniShot-Result": (
             f"{rendition.width}x{rendition.height};{rendition.format};{len(rendition.data)}"
         ),
@@ -37,6 +37,8 @@ def rendition_response(
     }
     if rendition.crop:
         headers["X-OmniShot-Crop"] = ",".join(map(str, rendition.crop))
+    if rendition.gravity:
+        headers["X-OmniShot-Gravity"] = rendition.gravity
     return Response(rendition.data, headers=headers, media_type=rendition.format.mime)
 
 
@@ -52,7 +54,8 @@ def _as_dict(timings: Timings) -> dict[str, float]:
     }
 
 
-def _describe(source: SourceInfo) -> str:
+def describe_source(source: SourceInfo) -> str:
+    """The `X-OmniShot-Source` header."""
     return f"{source.width}x{source.height};{source.format};{source.bytes}"
 
 
@@ -106,7 +109,7 @@ class VariantsAnswer:
             "X-Cache": "miss",
         }
         if self.source:
-            headers["X-OmniShot-Source"] = _describe(self.source)
+            headers["X-OmniShot-Source"] = describe_source(self.source)
         if container == ZIP:
             headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
             return Response(self._zip(), headers=headers, media_type=ZIP)

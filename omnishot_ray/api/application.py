@@ -9,6 +9,7 @@ from omnishot_ray import __version__
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.edge import Edge
 from omnishot_ray.api.images import build_image_routes
+from omnishot_ray.api.info import build_info_routes
 from omnishot_ray.api.operations import build_operation_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.errors import OmnishotError
@@ -16,7 +17,8 @@ from omnishot_ray.protocol import Optimizer
 
 _DESCRIPTION = """\
 One image in, every rendition people need out. Send a picture to `/api/optimize` and get it back
-sized, cropped and smaller; send it to `/api/variants` and get every size at once from one decode.
+sized, cropped and smaller; send it to `/api/variants` and get every size at once from one decode;
+send it to `/api/info` and learn what it is and how it looks.
 Errors are always `application/problem+json`.
 """
 
@@ -37,6 +39,7 @@ def create_app(
         exception_handlers={OmnishotError: handle_error, HTTPException: handle_http_error},
     )
     app.include_router(build_image_routes(optimizer, config))
+    app.include_router(build_info_routes(optimizer, config))
     app.include_router(build_operation_routes(optimizer))
     app.add_middleware(Edge, server_sends_request_id=server_sends_request_id)
     return app

@@ -20,6 +20,11 @@ def etag(digest: bytes, options: Options) -> str:
     return data_etag(digest + repr(options).encode() + __version__.encode())
 
 
+def info_etag(digest: bytes) -> str:
+    """A strong entity tag of the description of a source."""
+    return data_etag(digest + b"info" + __version__.encode())
+
+
 def data_etag(data: bytes) -> str:
     """A strong entity tag of the bytes themselves."""
     return f'"{hashlib.sha256(data).hexdigest()[:32]}"'

@@ -3,8 +3,9 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.protocol import ImageTask, Outcome, run_task
+from omnishot_ray.protocol import Made, Task, run_task
 
 
 class LocalOptimizer:
@@ -14,7 +15,7 @@ class LocalOptimizer:
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
-    async def optimize(self, task: ImageTask) -> Outcome:
+    async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Do the work, after what was asked before it."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, run_task, task, self._limits)

@@ -69,7 +69,9 @@ def option_schema(spec: OptionSpec) -> dict[str, Any]:
     if spec.name == "gravity":
         schema["pattern"] = f"^({'|'.join(GRAVITIES)}|fp:{_FRACTION},{_FRACTION})$"
     if spec.name == "background":
-        schema["pattern"] = "^#?([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})$"
+        schema["pattern"] = "^(#?([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})|auto|blur)$"
+    if spec.word:
+        schema = {"anyOf": [schema, {"const": spec.word}]}
     return schema
 
 
@@ -158,6 +160,16 @@ OPTIMIZE_DOCS: dict[str, Any] = {
     "responses": {
         200: {
             "description": "The rendition",
+            "headers": {
+                "X-OmniShot-Crop": {
+                    "description": "x,y,width,height in pixels of the upright source, if cropped",
+                    "schema": {"type": "string"},
+                },
+                "X-OmniShot-Gravity": {
+                    "description": "What placed the crop, where its pixels decided",
+                    "schema": {"type": "string", "enum": ["attention", "face"]},
+                },
+            },
             "content": {format.mime: _IMAGE_BODY for format in OUTPUT_FORMATS},
         },
         304: {"description": "`If-None-Match` names this very result"},
@@ -194,4 +206,132 @@ VARIANTS_DOCS: dict[str, Any] = {
             }
         ),
     },
+}
+
+_HEX_COLOR = {"type": "string", "pattern": "^#[0-9a-f]{6}$"}
+_NUMBER_OR_NOTHING = {"type": ["number", "null"]}
+
+INFO_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "format": {
+            "type": "string",
+            "enum": [format.value for format in Format],
+            "description": "Told from the bytes",
+        },
+        "width": {"type": "integer", "minimum": 1, "description": "Pixels, upright"},
+        "height": {"type": "integer", "minimum": 1, "description": "Pixels, upright"},
+        "bytes": {"type": "integer", "minimum": 1, "description": "Size of the file"},
+        "mode": {
+            "type": "string",
+            "description": "Kind of the stored pixels in Pillow's words: `RGB`, `P`, `I;16`, …",
+        },
+        "orientation": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 8,
+            "description": "EXIF orientation; 1 where there is none",
+        },
+        "frames": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Of an animation all else is told of its first frame",
+        },
+        "has_alpha": {"type": "boolean", "description": "Whether pixels can be transparent"},
+        "icc_name": {
+            "type": ["string", "null"],
+            "description": "Description of the colour profile; null without one",
+        },
+        "exif": {
+            "type": "object",
+            "description": "At most 100 entries by their names; no position, maker's note, "
+            "thumbnail or XMP. Rationals are numbers; texts end after 1 KB",
+            "maxProperties": 100,
+            "additionalProperties": {
+                "anyOf": [
+                    {"type": ["string", "number"]},
+                    {"type": "array", "items": _NUMBER_OR_NOTHING, "maxItems": 64},
+                ]
+            },
+        },
+        "dominant_color": {
+            "anyOf": [_HEX_COLOR, {"type": "null"}],
+            "description": "The first colour of the palette; null when nothing is opaque",
+        },
+        "palette": {
+            "type": "array",
+            "maxItems": 5,
+            "description": "Colours that look different, by falling share of the opaque pixels",
+            "items": {
+                "type": "object",
+                "required": ["color", "share"],
+                "properties": {
+                    "color": _HEX_COLOR,
+                    "share": {"type": "number", "minimum": 0, "maximum": 1},
+                },
+                "additionalProperties": False,
+            },
+        },
+        "blurhash": {"type": "string", "description": "blurha.sh, on white, 4 × 3 or 3 × 4 terms"},
+        "thumbhash": {"type": "string", "format": "byte", "description": "ThumbHash in base64"},
+        "sharpness": {
+            "type": "number",
+            "minimum": 0,
+            "description": "Variance of the Laplacian of luma 0–255, within 512 × 512 pixels",
+        },
+        "entropy": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 8,
+            "description": "Bits a pixel of the histogram of luma, within 512 × 512 pixels",
+        },
+    },
+    "additionalProperties": False,
+}
+INFO_SCHEMA["required"] = list(INFO_SCHEMA["properties"])
+
+_INFO_EXAMPLE = {
+    "format": "jpeg",
+    "width": 480,
+    "height": 360,
+    "bytes": 32764,
+    "mode": "RGB",
+    "orientation": 1,
+    "frames": 1,
+    "has_alpha": False,
+    "icc_name": None,
+    "exif": {
+        "Make": "Canon",
+        "Model": "Canon PowerShot S40",
+        "DateTimeOriginal": "2003:12:14 12:01:44",
+        "ExposureTime": 0.002,
+        "FNumber": 4.9,
+        "FocalLength": 21.3125,
+    },
+    "dominant_color": "#67895e",
+    "palette": [
+        {"color": "#67895e", "share": 0.5689},
+        {"color": "#455e3d", "share": 0.2123},
+        {"color": "#ada8a2", "share": 0.1607},
+        {"color": "#f8eaf2", "share": 0.0275},
+        {"color": "#3b2e2b", "share": 0.0155},
+    ],
+    "blurhash": "L9E:S7~oITrqK@n,f#XMPAnn}vw5",
+    "thumbhash": "3OgFDYJf5kiYh3eMi4NpN5lboAg5",
+    "sharpness": 221.03,
+    "entropy": 7.184,
+}
+
+INFO_DOCS: dict[str, Any] = {
+    "summary": "What an image is and how it looks: size, profile, EXIF, colours, placeholders",
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "The description; the same picture always has the same one",
+            "content": {"application/json": {"schema": INFO_SCHEMA, "example": _INFO_EXAMPLE}},
+        },
+        304: {"description": "`If-None-Match` names this very description"},
+        **_FAILURES,
+    },
+    "openapi_extra": {"requestBody": _request_body({})},
 }

@@ -66,6 +66,7 @@ class Film:
     format: Format
     output: Size
     crop: Crop | None
+    gravity: str | None
     render: Callable[[Decoded], Image.Image]
     """From the decoded pixels of a frame to those of the rendition."""
     images: list[Image.Image] = field(default_factory=list)

@@ -11,6 +11,7 @@ from omnishot_ray.imaging.animation import animated_format
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.info import DECODE_MARGIN, MEASURED
 from omnishot_ray.imaging.options import Options
 
 _MEGA = 1e-6
@@ -29,6 +30,9 @@ _PROGRESSIVE_FACTOR = 2.3
 
 _RESIZE_PER_INPUT_MP = 0.6
 _RESIZE_PER_OUTPUT_MP = 5.3
+
+_GRAVITY_MS = {"attention": 3.0, "face": 14.0}
+"""Once a task, however large the picture: what `gravity` looks at is a small copy."""
 
 _ENCODE_PER_MP: dict[Format, tuple[tuple[int, float], ...]] = {
     # (from this effort on, milliseconds per megapixel), rising
@@ -64,15 +68,17 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
         max(plan.scaled.width / plan.crop.width, plan.scaled.height / plan.crop.height)
         for plan in plans
     )
-    decoded = source.width * source.height * _MEGA / _draft_divisor(header, scale) ** 2
-    total = _OVERHEAD_MS
-    total += _DECODE_PER_MB.get(header.format, 0.0) * size_bytes * _MEGA
-    total += _DECODE_PER_MP[header.format] * decoded
+    decoding, decoded = _estimate_decode(size_bytes, header, scale)
+    total = _OVERHEAD_MS + decoding
     films = [animated_format(options, header) for options in wanted]
     if any(films):
         total += _DECODE_PER_MP[header.format] * decoded * header.frames
-    if header.scans > 1:
-        total *= _PROGRESSIVE_FACTOR
+    looks = {
+        options.resolved_gravity
+        for options, plan in zip(wanted, plans, strict=True)
+        if (plan.crop.width, plan.crop.height) != source
+    }
+    total += sum(_GRAVITY_MS.get(gravity, 0.0) for gravity in looks)
     for options, plan, film in zip(wanted, plans, films, strict=True):
         frames = header.frames if film else 1
         share = plan.crop.width * plan.crop.height / (source.width * source.height)
@@ -87,6 +93,29 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
         if (film or _likely_format(options, header)) is Format.GIF and options.effort > 2:
             total += _GIF_PALETTE_MS
     return total
+
+
+def estimate_info_ms(size_bytes: int, header: Header) -> float:
+    """Core-milliseconds for decoding a source small and describing it."""
+    source = Size(header.width, header.height)
+    measured = plan_rendition(source, MEASURED).output
+    scale = min(1.0, DECODE_MARGIN * max(measured) / max(source))
+    decoding, decoded = _estimate_decode(size_bytes, header, scale)
+    pixels = measured.width * measured.height * _MEGA
+    resizing = _RESIZE_PER_INPUT_MP * decoded + _RESIZE_PER_OUTPUT_MP * pixels
+    return _OVERHEAD_MS + decoding + resizing + _LOOK_MS + _LOOK_PER_MP * pixels
+
+
+_LOOK_MS = 2.0
+_LOOK_PER_MP = 25.0
+
+
+def _estimate_decode(size_bytes: int, header: Header, scale: float) -> tuple[float, float]:
+    """Milliseconds of a decode for renditions of at most `scale`, and its megapixels."""
+    decoded = header.width * header.height * _MEGA / _draft_divisor(header, scale) ** 2
+    ms = _DECODE_PER_MB.get(header.format, 0.0) * size_bytes * _MEGA
+    ms += _DECODE_PER_MP[header.format] * decoded
+    return ms * (_PROGRESSIVE_FACTOR if header.scans > 1 else 1.0), decoded
 
 
 def _draft_divisor(header: Header, scale: float) -> int:

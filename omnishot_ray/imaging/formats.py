@@ -36,6 +36,9 @@ OUTPUT_FORMATS = (Format.JPEG, Format.WEBP, Format.AVIF, Format.PNG, Format.GIF)
 LOSSLESS = frozenset({Format.PNG, Format.WEBP})
 """Output formats that can keep every pixel as it is (the AVIF encoder at hand goes through YUV)."""
 
+LOSSY = frozenset({Format.JPEG, Format.WEBP, Format.AVIF})
+"""Output formats with a quality to choose."""
+
 ANIMATED = frozenset({Format.WEBP, Format.GIF})
 """Output formats that are written with all frames."""
 

@@ -9,14 +9,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from omnishot_ray.errors import ContradictoryOptions, FieldError, InvalidParameters
 from omnishot_ray.imaging.formats import ANIMATED, LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.platforms import PLATFORMS, Platform, nearest
 
 FITS = ("cover", "contain", "inside", "outside", "fill")
-GRAVITIES = (
+COMPASS = (
     "center",
     "north",
     "northeast",
@@ -27,8 +27,10 @@ GRAVITIES = (
     "west",
     "northwest",
 )
+GRAVITIES = (*COMPASS, "attention", "face")
 FORMAT_CHOICES = ("auto", *(f.value for f in OUTPUT_FORMATS), "source")
 METADATA_CHOICES = ("strip", "copyright", "keep")
+BACKGROUND_WORDS = ("blur", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,12 @@ class Options:
     width: int | None = None
     height: int | None = None
     fit: str | None = None
-    gravity: str = "center"
+    gravity: str | None = None
     enlarge: bool = False
     dpr: float = 1.0
     format: str = "auto"
-    quality: int | None = None
+    quality: int | Literal["auto"] | None = None
+    target_ssim: float = 0.965
     max_bytes: int | None = None
     effort: int = 4
     progressive: bool | None = None
@@ -54,6 +57,7 @@ class Options:
     sharpen: float = 0.0
     grayscale: bool = False
     normalize: bool = False
+    trim: float = 0.0
     metadata: str = "copyright"
     animated: bool | None = None
     name: str = "image"
@@ -64,6 +68,11 @@ class Options:
     def resolved_fit(self) -> str:
         """`cover` when both sides are given, else `inside`."""
         return self.fit or ("cover" if self.width and self.height else "inside")
+
+    @property
+    def resolved_gravity(self) -> str:
+        """`attention` when a crop is wanted, else `center`."""
+        return self.gravity or ("attention" if self.resolved_fit == "cover" else "center")
 
     @property
     def box(self) -> tuple[int | None, int | None]:
@@ -86,6 +95,8 @@ class OptionSpec:
     choices: tuple[str | int, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    word: str = ""
+    """A word that is allowed where a number is expected."""
     example: str = ""
 
     @property
@@ -97,7 +108,8 @@ class OptionSpec:
             return "true or false"
         if self.minimum is not None:
             unit = "a whole number" if self.kind == "integer" else "a number"
-            return f"{unit} from {self.minimum:g} to {self.maximum:g}"
+            further = f", or {self.word}" if self.word else ""
+            return f"{unit} from {self.minimum:g} to {self.maximum:g}{further}"
         return self.example
 
 
@@ -129,10 +141,13 @@ SPECS: tuple[OptionSpec, ...] = (
     OptionSpec(
         "gravity",
         "Which part stays when `cover` crops, where the picture sits when `contain` pads: a "
-        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height.",
-        "center",
+        "compass point, `center`, or `fp:x,y`, a focal point in fractions of the width and height. "
+        "`attention` keeps what catches the eye, `face` the faces; where there are none, or no "
+        "detector, `face` is `attention`, and `X-OmniShot-Gravity` says so. `contain` takes both "
+        "for `center`.",
+        "attention for cover, else center",
         "string",
-        example="center, north … northwest, or fp:0.3,0.7",
+        example="attention, face, center, north … northwest, or fp:0.3,0.7",
     ),
     OptionSpec(
         "enlarge",
@@ -159,11 +174,21 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "quality",
-        "Quality of a lossy result.",
+        "Quality of a lossy result, or `auto`: the lowest one whose SSIM against the uncompressed "
+        "rendition reaches `target_ssim`.",
         "80; AVIF 60",
         "integer",
         minimum=1,
         maximum=100,
+        word="auto",
+    ),
+    OptionSpec(
+        "target_ssim",
+        "The similarity that `quality=auto` keeps; 0.965 is that of quality 80 for most photos.",
+        "0.965",
+        "number",
+        minimum=0.5,
+        maximum=1,
     ),
     OptionSpec(
         "max_bytes",
@@ -184,18 +209,20 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "progressive",
-        "Write a progressive JPEG.",
-        "true for JPEG from effort 3 on",
+        "Write a progressive JPEG: 5 % smaller for 2.5 times the encoding.",
+        "true for JPEG from effort 6 on",
         "boolean",
     ),
     OptionSpec("lossless", "Lossless WebP; `auto` then means WebP or PNG.", "false", "boolean"),
     OptionSpec("palette", "PNG with at most 256 colours.", "false", "boolean"),
     OptionSpec(
         "background",
-        "Colour behind padding and flattened transparency, as hexadecimal RGB.",
+        "What is behind padding and flattened transparency: a colour as hexadecimal RGB, `auto` "
+        "for the colour of the picture's edge, or `blur` for the picture itself, blurred "
+        "(behind transparency the same as `auto`).",
         "ffffff",
         "string",
-        example="a hexadecimal colour such as ffffff or 0a0",
+        example="a hexadecimal colour such as ffffff or 0a0, auto or blur",
     ),
     OptionSpec(
         "rotate",
@@ -215,6 +242,15 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec("grayscale", "Remove colour.", "false", "boolean"),
     OptionSpec("normalize", "Stretch the contrast to the full range.", "false", "boolean"),
+    OptionSpec(
+        "trim",
+        "Cut off a plain border first: what differs from the top left pixel by at most this much "
+        "in every channel (0 trims nothing, 10 suits JPEG).",
+        "0",
+        "number",
+        minimum=0,
+        maximum=255,
+    ),
     OptionSpec(
         "metadata",
         "What of the metadata stays: nothing, author and copyright, or all of it. GPS goes "
@@ -239,7 +275,7 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
 )
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", re.ASCII)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 OPTIONS: Mapping[str, OptionSpec] = {spec.name: spec for spec in SPECS}
 
@@ -324,6 +360,11 @@ def check_consistency(options: Options) -> None:
             "lossless=true and max_bytes: a lossless file cannot be made to fit a size; "
             "leave one of them out."
         )
+    if options.quality == "auto" and (options.lossless or (said and format in ("png", "gif"))):
+        raise ContradictoryOptions(
+            "quality=auto and a lossless result: there is no quality to choose; "
+            "ask for jpeg, webp or avif, or leave quality out."
+        )
     if options.lossless and options.palette:
         raise ContradictoryOptions(
             "lossless=true and palette=true: reducing colours loses them; leave one of them out."
@@ -372,6 +413,8 @@ def _read_value(spec: OptionSpec, value: object) -> object:
         return _read_colour(text, wrong)
     if spec.kind == "boolean":
         return _read_boolean(text, wrong)
+    if spec.word and text == spec.word:
+        return text
     if spec.kind in ("integer", "number"):
         number = _read_number(text, spec.kind, wrong)
         if spec.choices and number not in spec.choices:
@@ -437,6 +480,8 @@ def _read_colour(text: object, wrong: ValueError) -> str:
     if not isinstance(text, str):
         raise wrong
     digits = text.removeprefix("#").lower()
+    if digits in BACKGROUND_WORDS:
+        return digits
     if len(digits) == 3:
         digits = "".join(digit * 2 for digit in digits)
     if len(digits) != 6 or not all(digit in "0123456789abcdef" for digit in digits):

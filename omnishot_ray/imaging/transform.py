@@ -1,12 +1,12 @@
 """Pixels to pixels: crop and resize in one pass, turn the small result, then the filters."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from omnishot_ray.imaging.background import make_canvas
 from omnishot_ray.imaging.color import to_srgb
 from omnishot_ray.imaging.decode import Decoded
 from omnishot_ray.imaging.geometry import Box, Orientation, Plan, Size
@@ -32,7 +32,7 @@ def render(
     The steps are listed in the order they run.
     """
     image = _resize(decoded, full, plan, orientation)
-    image = _turn(image, orientation)
+    image = turn(image, orientation)
     image = to_srgb(image, icc_profile)
     image = _adjust(image, options, contrast or Contrast())
     return _pad(image, plan, options)
@@ -50,8 +50,9 @@ def _resize(decoded: Decoded, full: Size, plan: Plan, orientation: Orientation) 
         stored_box.bottom * scale_y,
     )
     size = orientation.applied_to(plan.scaled)
-    if tuple(box) == (0, 0, *size) and decoded.image.size == tuple(size):
-        return decoded.image.copy()
+    nearest = [round(edge) for edge in box]
+    if [*box] == nearest and nearest == [*nearest[:2], nearest[0] + size[0], nearest[1] + size[1]]:
+        return decoded.image.crop(box)  # nothing to scale
     image = decoded.image.resize(size, RESAMPLING, box=box)
     if has_transparency(image):
         return _without_rim(image, decoded.image.getchannel("A"), box)
@@ -65,6 +66,11 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
     it: at an edge of a cut-out that leaves a line up to 12 % too bright. So alpha is scaled once
     more, lowered to leave room for the overshoot, and the colours are divided by that.
     """
+    # At half the size or so the overshoot is the same within 2 %, for a quarter of the time.
+    factor = int(min((box.right - box.left) / image.width, (box.bottom - box.top) / image.height))
+    if factor > 1:
+        alpha, box = alpha.reduce(factor), Box(*(edge / factor for edge in box))
+        box = Box(*box[:2], min(box.right, alpha.width), min(box.bottom, alpha.height))
     lowered = alpha.point(_LOWERED)
     twice = Image.merge("La", (lowered, lowered))  # one channel alone is scaled six times slower
     scaled = twice.resize(image.size, RESAMPLING, box=box).getchannel("a")
@@ -80,7 +86,8 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
 _LOWERED = [round(level * 0.8) for level in range(256)]
 
 
-def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+def turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+    """Turn stored pixels as `orientation` says."""
     method = _TURNS[orientation.mirror, orientation.quarters % 4]
     return image if method is None else image.transpose(method)
 
@@ -163,20 +170,11 @@ _UNDER_EDGES = 3.0
 def _pad(image: Image.Image, plan: Plan, options: Options) -> Image.Image:
     if plan.canvas is None:
         return image
-    canvas = Image.new("RGB", plan.canvas, parse_colour(options.background))
+    canvas = make_canvas(image, plan.canvas, options.background)
     if image.mode in ("RGBA", "LA"):
         canvas.paste(image.convert("RGBA"), plan.offset, image.getchannel("A"))
     else:
         canvas.paste(image, plan.offset)
-    return canvas
-
-
-def flatten(image: Image.Image, background: str) -> Image.Image:
-    """Put a picture with transparency on a plain colour; others are returned as they are."""
-    if image.mode not in ("RGBA", "LA"):
-        return image
-    canvas = Image.new("RGB", image.size, parse_colour(background))
-    canvas.paste(image.convert("RGBA"), mask=image.getchannel("A"))
     return canvas
 
 
@@ -186,9 +184,3 @@ def has_transparency(image: Image.Image) -> bool:
         return False
     low, _ = cast(tuple[int, int], image.getchannel("A").getextrema())
     return low < 255
-
-
-@lru_cache(maxsize=256)
-def parse_colour(digits: str) -> tuple[int, int, int]:
-    """`ffffff` as a tuple of three bytes."""
-    return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)

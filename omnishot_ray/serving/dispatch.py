@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from omnishot_ray.errors import (
     EngineUnavailable,
@@ -19,10 +19,9 @@ from omnishot_ray.errors import (
     OmnishotError,
     TaskTimeout,
 )
-from omnishot_ray.imaging.cost import estimate_ms
 from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.limits import Limits, check_header
-from omnishot_ray.protocol import ImageTask, Outcome, run_task, with_queue_time
+from omnishot_ray.protocol import AnyOutcome, AnyTask, Made, Task, run_task, with_queue_time
 from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
 
 logger = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ class Pool(Protocol):
         """How many replicas are running now."""
         ...
 
-    async def run(self, batch: Sequence[ImageTask]) -> Sequence[Outcome]:
+    async def run(self, batch: Sequence[AnyTask]) -> Sequence[AnyOutcome]:
         """Outcomes in the order of the batch. Raises `ReplicaLost`."""
         ...
 
@@ -94,12 +93,12 @@ class Dispatcher:
         self._batches: set[asyncio.Task[None]] = set()
         self._poll: asyncio.TimerHandle | None = None
 
-    async def optimize(self, task: ImageTask) -> Outcome:
+    async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Choose the lane and wait for the outcome, at most `time_limit_s`."""
         try:
             header = read_header(task.data)
             check_header(header, self._limits)
-            cost_ms = estimate_ms(len(task.data), header, task.renditions)
+            cost_ms = task.estimate_ms(header)
             async with asyncio.timeout(self._config.time_limit_s):
                 if self._fits_inline(cost_ms):
                     return await self._run_inline(task, cost_ms)
@@ -107,7 +106,7 @@ class Dispatcher:
         except TimeoutError:
             return TaskTimeout(
                 f"The work was not done within {self._config.time_limit_s:g} s; "
-                "ask for fewer or smaller renditions, or a lower effort."
+                "ask for fewer or smaller renditions, a lower effort, or send a smaller picture."
             )
         except OmnishotError as error:
             return error
@@ -122,12 +121,12 @@ class Dispatcher:
             waiting == 0 or waiting + cost_ms <= self._config.inline_waiting_ms
         )
 
-    async def _run_inline(self, task: ImageTask, cost_ms: float) -> Outcome:
+    async def _run_inline(self, task: Task[Made], cost_ms: float) -> Made | OmnishotError:
         if cost_ms < self._config.loop_ms:
             return run_task(task, self._limits)
         enqueued_at = perf_counter()
 
-        def work() -> Outcome:
+        def work() -> Made | OmnishotError:
             started_at = perf_counter()
             return _timed(run_task(task, self._limits), started_at - enqueued_at)
 
@@ -140,12 +139,13 @@ class Dispatcher:
         # Shielded: a client that leaves does not end what the thread has begun.
         return await asyncio.shield(running)
 
-    async def _run_pooled(self, task: ImageTask, cost_ms: float) -> Outcome:
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    async def _run_pooled(self, task: Task[Made], cost_ms: float) -> Made | OmnishotError:
+        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         waiting = Waiting(task, cost_ms, outcome, perf_counter())
         self._queue.push(waiting, drain_rate=self._pool.replicas)
         self._pump()
-        return await outcome
+        made: Made | OmnishotError = await outcome
+        return made
 
     def _pump(self) -> None:
         """Send batches as long as there is work and a free place at a replica."""
@@ -197,12 +197,12 @@ class Dispatcher:
             )
 
 
-def _timed(outcome: Outcome, queue_s: float) -> Outcome:
+def _timed(outcome: Made | OmnishotError, queue_s: float) -> Made | OmnishotError:
     if isinstance(outcome, OmnishotError):
         return outcome
     return with_queue_time(outcome, outcome.timings.queue + queue_s * 1000.0)
 
 
-def _settle(waiting: Waiting, outcome: Outcome) -> None:
+def _settle(waiting: Waiting, outcome: AnyOutcome) -> None:
     if not waiting.outcome.done():
         waiting.outcome.set_result(outcome)

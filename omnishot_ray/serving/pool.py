@@ -7,7 +7,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from omnishot_ray.protocol import ImageTask, Outcome
+from omnishot_ray.protocol import AnyOutcome, AnyTask
 from omnishot_ray.serving.census import count_replicas
 from omnishot_ray.serving.dispatch import ReplicaLost
 from omnishot_ray.serving.resizer import Resizer
@@ -31,10 +31,10 @@ class ReplicaPool:
         """Replicas that the Serve controller has told of."""
         return count_replicas(self._deployment)
 
-    async def run(self, batch: Sequence[ImageTask]) -> Sequence[Outcome]:
+    async def run(self, batch: Sequence[AnyTask]) -> Sequence[AnyOutcome]:
         """Send a batch to the least loaded replica."""
         try:
-            outcomes: list[Outcome] = await self._process.remote(batch)
+            outcomes: list[AnyOutcome] = await self._process.remote(batch)
         except (ActorDiedError, ActorUnavailableError, DeploymentUnavailableError) as error:
             raise ReplicaLost(type(error).__name__) from error
         return outcomes

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnishot_ray.errors import Overloaded
-from omnishot_ray.protocol import ImageTask, Outcome
+from omnishot_ray.protocol import AnyOutcome, AnyTask
 
 
 @dataclass(slots=True)
 class Waiting:
     """A task in the line, and the promise of its outcome."""
 
-    task: ImageTask
+    task: AnyTask
     cost_ms: float
-    outcome: "Future[Outcome]"
+    outcome: "Future[AnyOutcome]"
     enqueued_at: float
     attempts: int = 0
     arrival: int = -1

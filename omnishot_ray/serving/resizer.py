@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.protocol import ImageTask, Outcome, run_task
+from omnishot_ray.protocol import AnyOutcome, AnyTask, run_task
 
 
 class Resizer:
@@ -15,7 +15,7 @@ class Resizer:
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
 
-    async def process(self, batch: Sequence[ImageTask]) -> list[Outcome]:
+    async def process(self, batch: Sequence[AnyTask]) -> list[AnyOutcome]:
         """Outcomes in the order of the batch; a failure is a value and harms no other task."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._run, batch)
@@ -24,5 +24,5 @@ class Resizer:
         """Answer `ok`."""
         return "ok"
 
-    def _run(self, batch: Sequence[ImageTask]) -> list[Outcome]:
+    def _run(self, batch: Sequence[AnyTask]) -> list[AnyOutcome]:
         return [run_task(task, self._limits) for task in batch]

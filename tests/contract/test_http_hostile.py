@@ -40,7 +40,9 @@ queries = st.dictionaries(names, values, max_size=5)
 
 @settings(max_examples=80)
 @given(
-    path=st.sampled_from(["/api/optimize", "/api/variants", "/api/platforms", "/problems/x"]),
+    path=st.sampled_from(
+        ["/api/optimize", "/api/variants", "/api/info", "/api/platforms", "/problems/x"]
+    ),
     query=queries,
     fields=st.none() | queries,
     body=st.binary(max_size=60) | st.sampled_from([JPEG, png(3, 3)]),

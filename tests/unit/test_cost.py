@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnishot_ray.imaging.cost import estimate_ms
+from omnishot_ray.imaging.cost import estimate_info_ms, estimate_ms
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.options import Options, parse_options
@@ -184,3 +184,35 @@ def test_every_source_has_an_estimate(picture: Picture) -> None:
     data = picture.data
     for format in ("auto", "source", *OUTPUT_FORMATS):
         assert 0 < estimate_ms(len(data), read_header(data), [Options(format=format)]) < 120_000
+
+
+# Describing a picture.
+
+
+@pytest.mark.parametrize("format", Format)
+def test_larger_sources_cost_more_to_describe(format: Format) -> None:
+    by_size = [
+        estimate_info_ms(side * side // 4, Header(format, side, side))
+        for side in (1, 40, 400, 1000, 2500, 6000)
+    ]
+    assert by_size == sorted(set(by_size))
+
+
+def test_the_size_of_the_source_hardly_matters_to_the_look() -> None:
+    """A JPEG is decoded small: most of what is left is reading its bytes."""
+    small, large = Header(Format.JPEG, 1000, 1000), Header(Format.JPEG, 8000, 8000)
+    assert estimate_info_ms(100_000, large) < 4 * estimate_info_ms(100_000, small)
+
+
+@pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)
+def test_every_source_has_an_estimate_of_its_description(picture: Picture) -> None:
+    data = picture.data
+    looked_at = estimate_info_ms(len(data), read_header(data))
+    copy = Options(width=512, height=512, fit="inside", format="jpeg", effort=0)
+    assert estimate_ms(len(data), read_header(data), [copy]) < looked_at < 500
+
+
+def test_a_photo_is_described_in_the_gateway_but_not_on_its_event_loop() -> None:
+    data = corpus.read("photo_flower_480x360")
+    config = DispatchConfig()
+    assert config.loop_ms < estimate_info_ms(len(data), read_header(data)) < config.inline_ms

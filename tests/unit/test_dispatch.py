@@ -17,10 +17,11 @@ from omnishot_ray.errors import (
     TaskTimeout,
     UnsupportedFormat,
 )
+from omnishot_ray.imaging.info import ImageInfo
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
-from omnishot_ray.protocol import ImageTask, Outcome, run_task
+from omnishot_ray.protocol import ImageTask, InfoTask, Outcome, run_task
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher, ReplicaLost
 from omnishot_ray.serving.queue import QueueConfig
 from tests import corpus
@@ -387,3 +388,45 @@ async def test_the_time_limit_holds_inline() -> None:
 async def test_a_wrong_configuration_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DispatchConfig(**wrong)
+
+
+# Descriptions go the same ways.
+
+
+@pytest.mark.parametrize("loop_ms", [0, 1000])
+async def test_a_picture_is_described_inline(loop_ms: float) -> None:
+    pool = HandMovedPool()
+    config = DispatchConfig(inline_ms=1000, loop_ms=loop_ms)
+    info = await Dispatcher(pool, config, Limits()).optimize(InfoTask(SMALL_PICTURE, "a"))
+    assert isinstance(info, ImageInfo)
+    assert info.source.width == 8
+    assert pool.sent == []
+
+
+async def test_a_picture_is_described_beside_renditions_and_after_a_loss() -> None:
+    pool = HandMovedPool()
+    dispatcher = pooled(pool)
+    kinds = (task("a"), InfoTask(SMALL_PICTURE, "b"), task("c"), InfoTask(b"GIF89a", "d"))
+    running = [asyncio.create_task(dispatcher.optimize(one)) for one in kinds]
+    (await nth_batch(pool, 1)).succeed()
+    (await nth_batch(pool, 2)).fail(ReplicaLost("it died"))
+    number = 3
+    while not all(one.done() for one in running):
+        (await nth_batch(pool, number)).succeed()
+        number += 1
+        await settled()
+    made, info, made_too, bad = await asyncio.gather(*running)
+    assert is_made(made)
+    assert is_made(made_too)
+    assert isinstance(info, ImageInfo)
+    assert info.timings.queue > 0
+    assert isinstance(bad, CorruptImage)
+    assert {sent.names for sent in pool.sent} >= {"b"}
+
+
+async def test_what_cannot_be_described_is_turned_away_on_its_header() -> None:
+    pool = HandMovedPool()
+    data = corpus.read("png_header_9000x9000_no_data")
+    assert isinstance(await pooled(pool).optimize(InfoTask(data, "a")), LimitExceeded)
+    assert isinstance(await pooled(pool).optimize(InfoTask(b"text", "a")), UnsupportedFormat)
+    assert pool.sent == []

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from omnishot_ray.errors import ContradictoryOptions, InvalidParameters
 from omnishot_ray.imaging.options import (
+    BACKGROUND_WORDS,
     GRAVITIES,
     OPTIONS,
     SPECS,
@@ -36,7 +37,7 @@ def sample_values(spec: OptionSpec) -> list[tuple[object, object]]:
     if spec.name == "gravity":
         return [*((one, one) for one in GRAVITIES), ("fp:0.25,1", "fp:0.25,1")]
     if spec.name == "background":
-        return [("ffffff", "ffffff"), ("#0A0", "00aa00"), ("123abc", "123abc")]
+        return [("ffffff", "ffffff"), ("#0A0", "00aa00"), ("123abc", "123abc"), ("auto", "auto")]
     if spec.kind == "boolean":
         yes, no = ("true", "1", "yes", "on", "True", True), ("false", "0", "no", "off", False)
         return [*((one, True) for one in yes), *((one, False) for one in no)]
@@ -45,6 +46,7 @@ def sample_values(spec: OptionSpec) -> list[tuple[object, object]]:
     assert spec.minimum is not None
     assert spec.maximum is not None
     numbers: list[Any] = [spec.minimum, spec.maximum, math.ceil(spec.minimum)]
+    numbers += [spec.word] if spec.word else []
     if spec.kind == "number":
         numbers.append((spec.minimum + spec.maximum) / 2)
     return [pair for one in numbers for pair in ((one, one), (str(one), one), (f" {one} ", one))]
@@ -279,7 +281,7 @@ def legal_values(spec: OptionSpec) -> st.SearchStrategy[object]:
             lambda pair: f"fp:{pair[0]},{pair[1]}"
         )
     if spec.name == "background":
-        return st.from_regex(r"\A#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})\Z")
+        return st.from_regex(r"\A(#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})|auto|blur)\Z")
     if spec.choices:
         return st.sampled_from(spec.choices)
     if spec.kind == "boolean":
@@ -287,7 +289,8 @@ def legal_values(spec: OptionSpec) -> st.SearchStrategy[object]:
     assert spec.minimum is not None
     assert spec.maximum is not None
     if spec.kind == "integer":
-        return st.integers(int(spec.minimum), int(spec.maximum))
+        numbers = st.integers(int(spec.minimum), int(spec.maximum))
+        return numbers | st.just(spec.word) if spec.word else numbers
     return st.floats(spec.minimum, spec.maximum)
 
 
@@ -305,7 +308,7 @@ def in_range(options: Options) -> bool:
     """Whether every value is one that its row in the table allows."""
     for spec in SPECS:
         value = getattr(options, spec.name, None)
-        if value is None:
+        if value is None or (spec.word and value == spec.word):
             continue
         if spec.choices and value not in spec.choices:
             return False
@@ -314,7 +317,9 @@ def in_range(options: Options) -> bool:
         if spec.kind == "integer" and type(value) is not int:
             return False
     sides = [side for side in options.box if side is not None]
-    if options.gravity not in GRAVITIES:
-        read_focal_point(options.gravity)
-    int(options.background, 16)
-    return len(options.background) == 6 and all(1 <= side <= 8192 for side in sides)
+    if options.resolved_gravity not in GRAVITIES:
+        read_focal_point(options.resolved_gravity)
+    if options.background not in BACKGROUND_WORDS:
+        int(options.background, 16)
+        assert len(options.background) == 6
+    return all(1 <= side <= 8192 for side in sides)

@@ -355,13 +355,14 @@ def test_effort_makes_the_file_smaller() -> None:
 @pytest.mark.parametrize(
     ("options", "progressive"),
     [
-        ({}, True),
-        ({"effort": 2}, False),
-        ({"progressive": False}, False),
+        ({}, False),
+        ({"effort": 6}, True),
+        ({"progressive": True}, True),
+        ({"effort": 9, "progressive": False}, False),
         ({"effort": 0, "progressive": True}, True),
     ],
 )
-def test_jpeg_is_progressive_unless_it_has_to_be_fast(
+def test_jpeg_is_progressive_where_it_is_asked_for_or_size_counts(
     options: dict[str, Any], progressive: bool
 ) -> None:
     image = opened(make(encode(scene(60, 40)), format="jpeg", **options).data)

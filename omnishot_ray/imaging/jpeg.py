@@ -1,0 +1,64 @@
+"""JPEG written: libjpeg-turbo for speed, jpegli for size, and a lossless pass to progressive.
+
+Over 13 photos, bytes at equal SSIMULACRA2 and CPU against mozjpeg as sharp runs it: jpegli 1.02 for
+a sixteenth, jpegli made progressive 0.97 for a fifth, libjpeg-turbo 1.12 (`benchmarks/quality`).
+"""
+
+import io
+from bisect import bisect_right
+from typing import Any
+
+import pyjpegli
+from PIL import Image
+
+from omnishot_ray.imaging.container import with_exif
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.transcode import make_progressive
+
+_JPEGLI_FROM, _PROGRESSIVE_FROM = 3, 6
+"""The effort from which jpegli is used, and from which its result is made progressive: that costs
+2.5 times as much again and saves 5 to 6 %."""
+
+_JPEGLI_QUALITY = ((1, 1), (10, 10), (70, 70), (80, 82), (90, 91), (100, 100))
+"""What quality jpegli needs to look like libjpeg-turbo's: (asked, jpegli's), straight between."""
+
+
+def write_jpeg(
+    image: Image.Image, quality: int, effort: int, progressive: bool | None, exif: bytes
+) -> bytes:
+    """JPEG, 4:2:0, of an `L` or `RGB` picture; `quality` 1–100 on libjpeg's scale.
+
+    `progressive` None: from effort 6 on. Raises OSError or ValueError for a picture that a JPEG
+    cannot hold.
+    """
+    if image.mode != "RGB" or effort < _JPEGLI_FROM:
+        return _write_turbo(image, quality, effort, bool(progressive), exif)
+    pixels = image.tobytes()
+    data: bytes = pyjpegli.encode(pixels, image.width, image.height, jpegli_quality(quality))
+    if progressive or (progressive is None and effort >= _PROGRESSIVE_FROM):
+        data = make_progressive(data)
+    return with_exif(data, Format.JPEG, exif)
+
+
+def jpegli_quality(quality: int) -> int:
+    """Jpegli's quality that looks like libjpeg-turbo's `quality`."""
+    at = bisect_right(_JPEGLI_QUALITY, (quality, 101)) - 1
+    asked, ours = _JPEGLI_QUALITY[at]
+    if asked == quality:
+        return ours
+    next_asked, next_ours = _JPEGLI_QUALITY[at + 1]
+    return round(ours + (next_ours - ours) * (quality - asked) / (next_asked - asked))
+
+
+def _write_turbo(
+    image: Image.Image, quality: int, effort: int, progressive: bool, exif: bytes
+) -> bytes:
+    # Huffman tables of its own take a second pass, which doubles the time of a baseline JPEG and
+    # saves 0.6 % of a detailed photo, 2.5 % of a soft one.
+    settings: dict[str, Any] = {"optimize": effort >= _JPEGLI_FROM, "progressive": progressive}
+    if exif:
+        settings["exif"] = exif
+    image.info = {}  # what came with the source does not leave with the result
+    sink = io.BytesIO()
+    image.save(sink, "JPEG", quality=quality, subsampling="4:2:0", **settings)
+    return sink.getvalue()

@@ -1,0 +1,55 @@
+"""The quality that an encoder has to be given to meet a wish about its result, by bisection.
+
+Both searches take at most seven encodes: qualities are the whole numbers from 1 to 100.
+"""
+
+import io
+from collections.abc import Callable
+
+from PIL import Image
+
+from omnishot_ray.imaging.background import flatten
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.ssim import ssim
+
+Write = Callable[[int], bytes]
+"""Encodes at a quality."""
+
+_LOWEST_AUTO, _HIGHEST_AUTO = 20, 95
+"""`quality=auto` stays between these: lower looks broken whatever SSIM says, higher is wasted."""
+
+
+def largest_within(write: Write, highest: int, limit: int) -> bytes | None:
+    """The best quality up to `highest` of at most `limit` bytes; None when none is that small."""
+    best: bytes | None = None
+    low, high = 1, highest
+    while low <= high:
+        middle = (low + high) // 2
+        data = write(middle)
+        if len(data) <= limit:
+            best, low = data, middle + 1
+        else:
+            high = middle - 1
+    return best
+
+
+def lowest_similar(
+    write: Write, image: Image.Image, format: Format, target_ssim: float
+) -> tuple[bytes, int]:
+    """The lowest quality whose SSIM against `image` is at least `target_ssim`, and its number.
+
+    The highest quality that is tried when none reaches it.
+    """
+    reference = flatten(image, "ffffff")
+    low, high = _LOWEST_AUTO, _HIGHEST_AUTO
+    written: dict[int, bytes] = {}
+    while low < high:
+        middle = (low + high) // 2
+        written[middle] = write(middle)
+        with Image.open(io.BytesIO(written[middle]), formats=[format.plugin]) as decoded:
+            decoded.load()
+        if ssim(reference, flatten(decoded, "ffffff")) >= target_ssim:
+            high = middle
+        else:
+            low = middle + 1
+    return written.get(low) or write(low), low

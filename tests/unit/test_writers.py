@@ -1,0 +1,157 @@
+"""The writers of JPEG, PNG and WebP, and the metadata spliced into their files."""
+
+import io
+import struct
+import zlib
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from omnishot_ray.imaging import transcode
+from omnishot_ray.imaging.container import with_exif, without_metadata
+from omnishot_ray.imaging.encode import encode
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.jpeg import jpegli_quality, write_jpeg
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.png import write_png
+from tests import corpus
+from tests.pictures import opened, scene
+
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+SPLICED = [Format.JPEG, Format.PNG, Format.WEBP]
+
+
+def exif_block(words: str = "Ada Lovelace") -> bytes:
+    exif = Image.Exif()
+    exif[0x8298] = words
+    return exif.tobytes()
+
+
+@given(
+    pixels=arrays.arrays(
+        np.uint8,
+        st.tuples(st.integers(1, 40), st.integers(1, 12), st.integers(1, 4)),
+        elements=st.sampled_from((0, 1, 2, 127, 128, 200, 255)),
+    ),
+    effort=st.integers(0, 9),
+)
+def test_png_gives_back_every_pixel(pixels: np.ndarray, effort: int) -> None:
+    image = opened(write_png(pixels, effort))
+    assert image.mode == MODES[pixels.shape[2]]
+    assert np.array_equal(np.asarray(image).reshape(pixels.shape), pixels)
+
+
+@pytest.mark.parametrize("effort", range(10))
+def test_png_of_a_photo_is_as_small_as_zlib_makes_it(effort: int) -> None:
+    picture = opened(corpus.read("avif_kodim23_768x512_420_8bit")).convert("RGB")
+    plain = io.BytesIO()
+    picture.save(plain, "PNG", compress_level=1 if effort < 4 else 6)
+    assert len(write_png(np.asarray(picture), effort)) < 1.05 * len(plain.getvalue())
+
+
+def test_png_filters_a_flat_graphic_otherwise_than_a_gradient() -> None:
+    flat = np.zeros((64, 64, 3), np.uint8)
+    flat[::2, ::3] = (200, 10, 10)
+    ramp = np.asarray(scene(256, 256))
+    used = [filters_of(write_png(pixels, 4)) for pixels in (flat, ramp)]
+    assert used[0] == {0}
+    assert 0 not in used[1]
+
+
+def filters_of(data: bytes) -> set[int]:
+    """The filter bytes of a PNG with one IDAT (behind its signature, IHDR and chunk head)."""
+    width, height = struct.unpack_from(">II", data, 16)
+    (length,) = struct.unpack_from(">I", data, 33)
+    raw = zlib.decompress(data[41 : 41 + length])
+    return set(raw[:: len(raw) // height]) if width else set()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("effort", range(10))
+def test_a_jpeg_of_every_effort_shows_the_picture(mode: str, effort: int) -> None:
+    picture = opened(corpus.read("avif_kodim23_768x512_420_8bit")).convert(mode)
+    result = opened(write_jpeg(picture, 85, effort, None, b""))
+    assert (result.mode, result.size) == (mode, picture.size)
+    difference = np.asarray(result, np.int16) - np.asarray(picture)
+    assert np.abs(difference).mean() < 3
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 0.5  # no colour is shifted
+
+
+def test_more_effort_makes_a_smaller_jpeg() -> None:
+    picture = opened(corpus.read("avif_kodim23_768x512_420_8bit")).convert("RGB")
+    sizes = [len(write_jpeg(picture, 80, effort, None, b"")) for effort in (2, 4, 6)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_jpegli_qualities_rise_with_the_asked_ones() -> None:
+    mapped = [jpegli_quality(quality) for quality in range(1, 101)]
+    assert mapped[0] == 1
+    assert mapped[-1] == 100
+    assert all(low <= high for low, high in pairwise(mapped))
+
+
+def test_progressive_is_the_same_picture() -> None:
+    data = write_jpeg(scene(80, 60), 80, 4, False, exif_block())
+    progressive = transcode.make_progressive(data)
+    assert transcode.is_available()
+    assert opened(progressive).info["progressive"]
+    assert np.array_equal(np.asarray(opened(progressive)), np.asarray(opened(data)))
+
+
+def test_without_the_library_a_jpeg_stays_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcode, "_library", lambda: None)
+    data = write_jpeg(scene(80, 60), 80, 9, None, b"")
+    assert "progressive" not in opened(data).info
+
+
+@pytest.mark.parametrize("format", SPLICED)
+@pytest.mark.parametrize("effort", [2, 4, 9])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_exif_goes_in_and_out_again(format: Format, effort: int, mode: str) -> None:
+    picture = scene(61, 47).convert(mode)
+    picture.info = {}
+    options = Options(format=format.value, effort=effort)
+    bare = encode(picture, format, options, b"")
+    tagged = encode(picture, format, options, exif_block())
+    assert opened(tagged).getexif()[0x8298] == "Ada Lovelace"
+    assert np.array_equal(np.asarray(opened(tagged)), np.asarray(opened(bare)))
+    cleaned = without_metadata(tagged, format)
+    assert cleaned is not None
+    assert not opened(cleaned).getexif()
+    assert np.array_equal(np.asarray(opened(cleaned)), np.asarray(opened(bare)))
+
+
+@pytest.mark.parametrize("format", SPLICED)
+def test_no_exif_changes_nothing(format: Format) -> None:
+    data = encode(scene(20, 20), format, Options(format=format.value), b"")
+    assert with_exif(data, format, b"") is data
+
+
+@pytest.mark.parametrize("format", SPLICED)
+@given(data=st.data())
+def test_a_damaged_file_is_not_followed_into_the_void(format: Format, data: st.DataObject) -> None:
+    whole = encode(scene(20, 20), format, Options(format=format.value), exif_block())
+    length = data.draw(st.integers(0, len(whole)))
+    cut = bytearray(whole[:length])
+    for at in data.draw(st.lists(st.integers(0, max(0, length - 1)), max_size=4)):
+        if cut:
+            cut[at] ^= data.draw(st.integers(1, 255))
+    result = without_metadata(bytes(cut), format)
+    assert result is None or len(result) <= len(whole) + 32
+
+
+def test_what_is_appended_to_a_jpeg_does_not_survive() -> None:
+    data = corpus.read("polyglot_jpeg_zip")
+    cleaned = without_metadata(data, Format.JPEG)
+    assert cleaned is not None
+    assert b"PK\x03\x04" in data
+    assert b"PK\x03\x04" not in cleaned
+
+
+def test_formats_without_a_walker_are_left_alone() -> None:
+    assert without_metadata(corpus.read("gif_animated_chi_320x240"), Format.GIF) is None
