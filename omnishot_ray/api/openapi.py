@@ -91,6 +91,7 @@ def _request_body(form_fields: dict[str, Any]) -> dict[str, Any]:
     form = {
         "type": "object",
         "required": ["file"],
+        "additionalProperties": False,
         "properties": {"file": {"type": "string", "format": "binary"}, **form_fields},
     }
     return {
