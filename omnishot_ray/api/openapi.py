@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
-from omnishot_ray.imaging.options import GRAVITIES, SPECS, OptionSpec
+from omnishot_ray.imaging.option_table import GRAVITIES, SPECS, OptionSpec
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 
 _IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
