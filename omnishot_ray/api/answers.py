@@ -37,6 +37,8 @@ def rendition_response(
     }
     if rendition.crop:
         headers["X-OmniShot-Crop"] = ",".join(map(str, rendition.crop))
+    if rendition.gravity:
+        headers["X-OmniShot-Gravity"] = rendition.gravity
     return Response(rendition.data, headers=headers, media_type=rendition.format.mime)
 
 

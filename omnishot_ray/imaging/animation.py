@@ -24,6 +24,9 @@ from omnishot_ray.imaging.limits import Limits, is_playable
 from omnishot_ray.imaging.options import Options
 
 _DEFAULT_LIMITS = Limits()
+_LONGEST_MS = 2.0**24 - 1
+"""A frame's time has 24 bits in a WebP (container specification, ANMF chunk); a broken AVIF may say
+less than nothing."""
 
 
 def animated_format(
@@ -63,6 +66,7 @@ class Film:
     format: Format
     output: Size
     crop: Crop | None
+    gravity: str | None
     render: Callable[[Decoded], Image.Image]
     """From the decoded pixels of a frame to those of the rendition."""
     images: list[Image.Image] = field(default_factory=list)
@@ -103,7 +107,7 @@ def render_frames(source: Source, data: bytes, films: Collection[Film]) -> tuple
         decode_ms += (rendering - started) * 1000.0
         for film in films:
             film.images.append(film.render(decoded))
-            film.durations_ms.append(frame.duration_ms)
+            film.durations_ms.append(min(max(0.0, frame.duration_ms), _LONGEST_MS))
         started = perf_counter()
         transform_ms += (started - rendering) * 1000.0
     return decode_ms, transform_ms

@@ -36,18 +36,29 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     return image.convert("RGB") if image.mode == "CMYK" else image
 
 
+def is_srgb(icc_profile: bytes) -> bool:
+    """Whether the profile says that it is sRGB; a damaged one counts as such."""
+    try:
+        return _says_srgb(ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)))
+    except _PROFILE_ERRORS:
+        return True
+
+
+_PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
+
+
 @lru_cache(maxsize=32)
 def _build_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """None when the picture is in sRGB already or the profile is of no use."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        if _is_srgb(profile):
+        if _says_srgb(profile):
             return None
         return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", _INTENT, _FLAGS)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+    except _PROFILE_ERRORS:
         return None
 
 
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+def _says_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     description = profile.profile.profile_description or ""
     return "srgb" in description.lower()

@@ -18,6 +18,7 @@ from omnishot_ray.imaging.directories import bound_directories
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.png import decode_png
 
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
     import pillow_avif  # noqa: F401
@@ -61,6 +62,7 @@ class Source:
     `size` is upright, in pixels of the full picture.
     """
 
+    data: bytes
     image: Image.Image
     header: Header
     orientation: Orientation
@@ -91,13 +93,16 @@ def open_source(data: bytes, header: Header) -> Source:
         image = open_image(data, header.format)
         if image.size != (header.width, header.height):
             raise ValueError("the header and the decoder disagree on the size")
-        exif = _read_exif(image)
+        exif = _read_exif(image, data)
         icc_profile = image.info.get("icc_profile")
-    return Source(image, header, exif_orientation(exif.get(0x0112)), icc_profile or None, exif)
+    orientation = exif_orientation(exif.get(0x0112))
+    return Source(data, image, header, orientation, icc_profile or None, exif)
 
 
-def _read_exif(image: Image.Image) -> Image.Exif:
+def _read_exif(image: Image.Image, data: bytes) -> Image.Exif:
     try:
+        if image.format == "PNG" and "exif" not in image.info and b"eXIf" not in data:
+            return Image.Image.getexif(image)  # the plugin's own decodes all pixels to look behind
         return image.getexif()
     except DECODER_ERRORS:
         return Image.Exif()
@@ -130,6 +135,8 @@ def decode(source: Source, needed: Size) -> Decoded:
             reduced = image.draft(None, wanted)
             if reduced is not None:
                 _, (_, _, width, height) = reduced
+        if source.header.format is Format.PNG and (plain := decode_png(source.data, image)):
+            return Decoded(plain, width, height)
         covered = _covered_by_first_frame(image) if source.header.format is Format.GIF else None
         return Decoded(_uncovered_as_alpha(load_pixels(image), covered), width, height)
 

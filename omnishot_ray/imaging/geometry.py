@@ -9,7 +9,8 @@ result is. Boxes are `(left, top, right, bottom)`, half open, always inside the 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from omnishot_ray.imaging.options import Options, read_focal_point
+from omnishot_ray.imaging.option_values import read_focal_point
+from omnishot_ray.imaging.options import Options
 
 
 class Size(NamedTuple):
@@ -70,6 +71,9 @@ _COMPASS = {
     "southwest": (0.0, 1.0),
     "west": (0.0, 0.5),
     "northwest": (0.0, 0.0),
+    # Until the pixels are seen, and where nothing is cut off.
+    "attention": (0.5, 0.5),
+    "face": (0.5, 0.5),
 }
 
 
@@ -97,7 +101,7 @@ def plan_rendition(source: Size, options: Options) -> Plan:
     if fit != "contain":
         return Plan(whole, scaled)
     scaled = Size(min(scaled.width, box.width), min(scaled.height, box.height))
-    x, y = anchor(options.gravity)
+    x, y = anchor(options.resolved_gravity)
     offset = (round((box.width - scaled.width) * x), round((box.height - scaled.height) * y))
     return Plan(whole, scaled, box, offset)
 
@@ -120,7 +124,7 @@ def _plan_cover(source: Size, box: Size, options: Options) -> Plan:
         size = Size(
             source.width, max(1, min(source.height, round(source.width * box.height / box.width)))
         )
-    crop = place(source, size, options.gravity)
+    crop = place(source, size, options.resolved_gravity)
     if not options.enlarge and (box.width > size.width or box.height > size.height):
         return Plan(crop, size)
     return Plan(crop, box)
@@ -175,6 +179,17 @@ class Orientation(NamedTuple):
             width, height = height, width
         if self.mirror:
             left, right = width - right, width - left
+        return Box(left, top, right, bottom)
+
+    def box_after(self, box: Box, before: Size) -> Box:
+        """The box in coordinates after turning, of a box in the picture of size `before`."""
+        left, top, right, bottom = box
+        width, height = before
+        if self.mirror:
+            left, right = width - right, width - left
+        for _ in range(self.quarters % 4):  # one clockwise quarter: (x, y) → (height − y, x)
+            left, top, right, bottom = height - bottom, left, height - top, right
+            width, height = height, width
         return Box(left, top, right, bottom)
 
 

@@ -19,7 +19,7 @@ from omnishot_ray.imaging.animation import (
     render_frames,
     share_passes,
 )
-from omnishot_ray.imaging.decode import Source, decode, open_source
+from omnishot_ray.imaging.decode import Decoded, Source, decode, open_source
 from omnishot_ray.imaging.encode import encode
 from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition
@@ -27,7 +27,10 @@ from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_animation, check_header
 from omnishot_ray.imaging.metadata import exif_for
 from omnishot_ray.imaging.options import Options, check_consistency
+from omnishot_ray.imaging.sight import Sight
 from omnishot_ray.imaging.transform import Contrast, has_transparency, render
+from omnishot_ray.imaging.trim import as_crop, find_content
+from omnishot_ray.imaging.unchanged import is_unchanged, source_as_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """One result. `crop` is in pixels of the upright source, None when nothing was cut off."""
+    """One result. `crop` is in pixels of the upright source, None when nothing was cut off.
+
+    `gravity` is what placed the crop after looking at the pixels: `attention`, `face`, or None.
+    """
 
     name: str
     data: bytes
@@ -61,6 +67,7 @@ class Rendition:
     height: int
     format: Format
     crop: Crop | None = None
+    gravity: str | None = None
     frames: int = 1
     """As the file holds them: of the same picture twice a WebP makes one, shown twice as long."""
 
@@ -94,19 +101,21 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
     check_header(header, limits)
     source = open_source(data, header)
     plans = [_plan(source.size, options) for options in wanted]
-    stored = (source.orientation.applied_to(_needed(source.size, plan)) for plan in plans)
-    widths, heights = zip(*stored, strict=True)
-    decoded = decode(source, Size(max(widths), max(heights)))
+    decoded = decode(source, _needed_of_all(source, wanted, plans))
     timings.decode = _ms_since(started)
 
+    sight = Sight(decoded.image, source.orientation, source.icc_profile)
     renditions: dict[int, Rendition | FailedRendition] = {}
     films: dict[int, Film] = {}
-    for index, (options, plan) in enumerate(zip(wanted, plans, strict=True)):
+    for index, (options, first_plan) in enumerate(zip(wanted, plans, strict=True)):
         try:
-            _check_output(plan, limits)
             started = perf_counter()
             orientation = source.orientation.then_rotated(options.rotate)
             full = _turned(source.size, options)
+            content = _content(decoded, source, orientation, options)
+            plan = _plan_within(content, options) if content else first_plan
+            _check_output(plan, limits)
+            plan, gravity = sight.aim(plan, full, options, content)
             as_wanted = partial(
                 render,
                 full=full,
@@ -115,26 +124,34 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
                 icc_profile=source.icc_profile,
                 options=options,
             )
+            crop = _upright_crop(plan, full, options)
             moving = animated_format(options, header, limits)
             if moving is not None:
                 check_animation(header, limits)
                 check_film(plan.output, header.frames, limits)
-                crop = _upright_crop(plan, full, options)
                 as_wanted = partial(as_wanted, contrast=Contrast())
-                films[index] = Film(options, moving, plan.output, crop, as_wanted)
+                films[index] = Film(options, moving, plan.output, crop, gravity, as_wanted)
                 continue
             image = as_wanted(decoded)
             timings.transform += _ms_since(started)
 
             started = perf_counter()
             format = choose_format(options, header, has_transparency(image))
-            encoded = encode(image, format, options, exif_for(source.exif, options.metadata))
+            exif = exif_for(source.exif, options.metadata)
+            kept = None
+            if format is header.format and is_unchanged(source, plan, orientation, options):
+                kept = source_as_result(data, format, options, exif)
+            encoded = encode(
+                image, format, replace(options, max_bytes=None) if kept else options, exif
+            )
+            if kept and len(kept) < len(encoded):
+                encoded = kept
             timings.encode += _ms_since(started)
         except OmnishotError as error:
             renditions[index] = FailedRendition(options.name, error.stripped())
         else:
-            crop = _upright_crop(plan, full, options)
-            renditions[index] = Rendition(options.name, encoded, *plan.output, format, crop)
+            made = Rendition(options.name, encoded, *plan.output, format, crop, gravity)
+            renditions[index] = made
     renditions |= _make_films(source, data, films, limits, timings)
     info = SourceInfo(*source.size, header.format, len(data))
     return Result(info, tuple(renditions[index] for index in range(len(wanted))), timings)
@@ -164,10 +181,10 @@ def _make_films(
                 yield index, FailedRendition(name, error.stripped())
             else:
                 frames = read_header(encoded).frames
-                yield (
-                    index,
-                    Rendition(name, encoded, *film.output, film.format, film.crop, frames),
+                made = Rendition(
+                    name, encoded, *film.output, film.format, film.crop, film.gravity, frames
                 )
+                yield index, made
             film.images.clear()
 
 
@@ -198,8 +215,34 @@ def _plan(upright: Size, options: Options) -> Plan:
     return plan_rendition(_turned(upright, options), options)
 
 
+def _content(
+    decoded: Decoded, source: Source, orientation: Orientation, options: Options
+) -> Crop | None:
+    """What `trim` leaves of the upright, turned picture; None where nothing is to be trimmed."""
+    if not options.trim:
+        return None
+    stored = Size(source.header.width, source.header.height)
+    return as_crop(find_content(decoded, stored, options.trim), orientation, stored)
+
+
+def _plan_within(content: Crop, options: Options) -> Plan:
+    plan = plan_rendition(Size(content.width, content.height), options)
+    x, y, width, height = plan.crop
+    return replace(plan, crop=Crop(content.x + x, content.y + y, width, height))
+
+
 def _turned(upright: Size, options: Options) -> Size:
     return Size(*reversed(upright)) if options.rotate in (90, 270) else upright
+
+
+def _needed_of_all(source: Source, wanted: Sequence[Options], plans: Sequence[Plan]) -> Size:
+    """How large the stored picture has to be decoded: in full where borders are looked for."""
+    upright = source.size
+    if any(options.trim for options in wanted):
+        return source.orientation.applied_to(upright)
+    needed = (source.orientation.applied_to(_needed(upright, plan)) for plan in plans)
+    widths, heights = zip(*needed, strict=True)
+    return Size(max(widths), max(heights))
 
 
 def _needed(upright: Size, plan: Plan) -> Size:

@@ -32,7 +32,7 @@ def render(
     The steps are listed in the order they run.
     """
     image = _resize(decoded, full, plan, orientation)
-    image = _turn(image, orientation)
+    image = turn(image, orientation)
     image = to_srgb(image, icc_profile)
     image = _adjust(image, options, contrast or Contrast())
     return _pad(image, plan, options)
@@ -66,6 +66,11 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
     it: at an edge of a cut-out that leaves a line up to 12 % too bright. So alpha is scaled once
     more, lowered to leave room for the overshoot, and the colours are divided by that.
     """
+    # At half the size or so the overshoot is the same within 2 %, for a quarter of the time.
+    factor = int(min((box.right - box.left) / image.width, (box.bottom - box.top) / image.height))
+    if factor > 1:
+        alpha, box = alpha.reduce(factor), Box(*(edge / factor for edge in box))
+        box = Box(*box[:2], min(box.right, alpha.width), min(box.bottom, alpha.height))
     lowered = alpha.point(_LOWERED)
     twice = Image.merge("La", (lowered, lowered))  # one channel alone is scaled six times slower
     scaled = twice.resize(image.size, RESAMPLING, box=box).getchannel("a")
@@ -81,7 +86,8 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
 _LOWERED = [round(level * 0.8) for level in range(256)]
 
 
-def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+def turn(image: Image.Image, orientation: Orientation) -> Image.Image:
+    """Turn stored pixels as `orientation` says."""
     method = _TURNS[orientation.mirror, orientation.quarters % 4]
     return image if method is None else image.transpose(method)
 

@@ -67,7 +67,9 @@ def test_options_of_the_address_and_of_the_form_belong_together(client: CheckedC
 
 
 def test_the_headers_of_an_answer(client: CheckedClient) -> None:
-    response = client.post("/api/optimize?width=40&height=40&format=webp", content=JPEG)
+    response = client.post(
+        "/api/optimize?width=40&height=40&format=webp&gravity=center", content=JPEG
+    )
     headers = response.headers
     assert headers["content-type"] == "image/webp"
     assert re.fullmatch(r'"[0-9a-f]{32}"', headers["etag"])
@@ -80,6 +82,17 @@ def test_the_headers_of_an_answer(client: CheckedClient) -> None:
     number = r"\d+(\.\d+)?"
     steps = [f"{step};dur={number}" for step in STEPS]
     assert re.fullmatch(", ".join(steps), headers["server-timing"])
+
+
+@pytest.mark.parametrize("gravity", ["", "&gravity=attention", "&gravity=face"])
+def test_what_placed_the_crop_is_told(client: CheckedClient, gravity: str) -> None:
+    response = client.post(f"/api/optimize?width=40&height=40{gravity}", content=JPEG)
+    assert response.headers["x-omnishot-gravity"] == "attention"  # there is no face
+    x, y, width, height = map(int, response.headers["x-omnishot-crop"].split(","))
+    assert 0 <= x <= 40
+    assert (y, width, height) == (0, 80, 80)
+    told = client.post("/api/optimize?width=40&height=40&gravity=west", content=JPEG).headers
+    assert "x-omnishot-gravity" not in told
 
 
 def test_no_crop_no_header(client: CheckedClient) -> None:

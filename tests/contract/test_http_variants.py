@@ -27,7 +27,7 @@ from tests.pictures import encode, noise, opened, scene
 JPEG = encode(scene(120, 80), "JPEG")
 THREE = [
     {"name": "small", "width": 30},
-    {"name": "square.v1", "width": 40, "height": 40, "format": "webp"},
+    {"name": "square.v1", "width": 40, "height": 40, "format": "webp", "gravity": "center"},
     {"name": "turned", "rotate": 90, "format": "png"},
 ]
 MIXED = [

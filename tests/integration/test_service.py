@@ -44,7 +44,7 @@ def test_inline_lane_answers_a_thumbnail(service: Service) -> None:
 
 
 def test_pool_lane_answers_a_platform(service: Service) -> None:
-    answer, content = post(service, "/api/optimize?platform=instagram-post", PHOTO)
+    answer, content = post(service, "/api/optimize?platform=instagram-post&gravity=center", PHOTO)
     assert answer.status == 200
     assert size_of(content) == (1080, 1080)
     assert answer.headers["X-OmniShot-Crop"] == "250,0,2225,2225"

@@ -19,13 +19,15 @@ from omnishot_ray.imaging.geometry import (
     place,
     plan_rendition,
 )
-from omnishot_ray.imaging.options import FITS, GRAVITIES, Options, read_focal_point
+from omnishot_ray.imaging.option_table import COMPASS, FITS
+from omnishot_ray.imaging.option_values import read_focal_point
+from omnishot_ray.imaging.options import Options
 
 sides = st.integers(1, 6000) | st.integers(1, 12)
 sizes = st.builds(Size, sides, sides)
 fractions = st.floats(0, 1)
 focal_points = st.builds("fp:{},{}".format, fractions, fractions)
-gravities = st.sampled_from(GRAVITIES) | focal_points
+gravities = st.sampled_from(COMPASS) | focal_points
 boxes = st.builds(Size, st.integers(1, 8192) | st.integers(1, 12), st.integers(1, 8192))
 
 
@@ -225,7 +227,7 @@ def test_gravity_places_a_crop(gravity: str, corner: tuple[int, int]) -> None:
 
 
 def test_every_compass_point_was_tried() -> None:
-    assert set(GRAVITIES) <= set(_CORNERS)
+    assert set(COMPASS) <= set(_CORNERS)
 
 
 @given(sizes, sizes, focal_points)

@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnishot_ray.errors import ContradictoryOptions, InvalidParameters
-from omnishot_ray.imaging.options import (
+from omnishot_ray.imaging.option_table import (
     BACKGROUND_WORDS,
     GRAVITIES,
     OPTIONS,
     SPECS,
-    Options,
     OptionSpec,
-    parse_options,
-    platform_values,
-    read_focal_point,
 )
+from omnishot_ray.imaging.option_values import read_focal_point
+from omnishot_ray.imaging.options import Options, parse_options, platform_values
 from omnishot_ray.imaging.platforms import PLATFORMS, RESPONSIVE
 
 by_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -317,8 +315,8 @@ def in_range(options: Options) -> bool:
         if spec.kind == "integer" and type(value) is not int:
             return False
     sides = [side for side in options.box if side is not None]
-    if options.gravity not in GRAVITIES:
-        read_focal_point(options.gravity)
+    if options.resolved_gravity not in GRAVITIES:
+        read_focal_point(options.resolved_gravity)
     if options.background not in BACKGROUND_WORDS:
         int(options.background, 16)
         assert len(options.background) == 6

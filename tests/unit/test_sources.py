@@ -25,7 +25,9 @@ random = np.random.default_rng(5)
 
 def made_from(data: bytes, mode: str = "RGBA", **options: Any) -> Values:
     (rendition,) = process(
-        data, [Options(**{"format": "png", "animated": False, **options})], Limits()
+        data,
+        [Options(**{"format": "webp", "lossless": True, "animated": False, **options})],
+        Limits(),
     ).renditions
     assert isinstance(rendition, Rendition), rendition
     return np.asarray(opened(rendition.data).convert(mode)).astype(float)

@@ -1,0 +1,35 @@
+"""A result in the source's own format and size need not be larger than the source."""
+
+from omnishot_ray.imaging.color import is_srgb
+from omnishot_ray.imaging.container import with_exif, without_metadata
+from omnishot_ray.imaging.decode import Source
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.geometry import Orientation, Plan
+from omnishot_ray.imaging.options import Options
+
+_AS_IT_IS = Options()
+_TOUCHED_BY = ("blur", "sharpen", "grayscale", "normalize", "palette", "progressive")
+
+
+def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: Options) -> bool:
+    """Whether the rendition shows every pixel of the source, and nothing else, in its place.
+
+    A wish for another coding (`palette`, `progressive`) is a change, a wish for a quality is not.
+    """
+    return (
+        source.header.frames == 1
+        and plan.output == plan.crop[2:] == source.size
+        and orientation == Orientation()
+        and (source.icc_profile is None or is_srgb(source.icc_profile))
+        and source.image.mode != "CMYK"
+        and all(getattr(options, name) == getattr(_AS_IT_IS, name) for name in _TOUCHED_BY)
+    )
+
+
+def source_as_result(data: bytes, format: Format, options: Options, exif: bytes) -> bytes | None:
+    """The source with no metadata but `exif`; None where that cannot be had within `max_bytes`."""
+    bare = without_metadata(data, format)
+    if bare is None:
+        return None
+    kept = with_exif(bare, format, exif)
+    return kept if options.max_bytes is None or len(kept) <= options.max_bytes else None
