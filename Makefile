@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench peers quality loadtest lock clean
+.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench fuzz memory peers quality loadtest lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,12 @@ format: setup-dev ## Format and mend what can be mended
 
 bench: setup-dev ## The engine alone: every row of the peers in one process
 	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
+fuzz: setup-dev ## 20 000 broken files through the engine; what it should not do is kept in out/fuzz
+	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
+
+memory: setup-dev ## What one task takes beyond the engine at rest, by rows
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
 peers: setup-dev ## This service against Express + sharp on the same cores
 	@$(BIN)/python -m benchmarks.peers.compare $(ARGS)

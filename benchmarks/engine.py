@@ -66,7 +66,7 @@ _Q80, _Q85 = {"quality": 80}, {"quality": 85}
 _MOZ80, _MOZ85 = _Q80 | {"mozjpeg": True}, _Q85 | {"mozjpeg": True}
 
 
-def _tasks() -> tuple[Task, ...]:
+def tasks() -> tuple[Task, ...]:
     jpeg, fast = {"format": "jpeg"}, {"format": "jpeg", "effort": 2}
     return (
         Task("400 → 200 JPEG, effort 2", "400", **_one(200, 200, **fast), settings=_Q80),
@@ -197,9 +197,9 @@ def main() -> int:
     parser.add_argument("--without-sharp", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    tasks = [
+    chosen = [
         task
-        for task in _tasks()
+        for task in tasks()
         if not given.rows or any(part.lower() in task.name.lower() for part in given.rows)
     ]
     if not given.without_sharp and not (servers.PEER_FOLDER / "node_modules").is_dir():
@@ -211,7 +211,7 @@ def main() -> int:
         "| target | ours bytes | sharp bytes |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     )
     with ProcessPoolExecutor(_cores()) as pool:
-        for task in tasks:
+        for task in chosen:
             file, ours, theirs = files[task.photo], [], []
             for _ in range(ROUNDS):
                 ours.append(measure_ours(task, file, given.seconds / ROUNDS, pool))

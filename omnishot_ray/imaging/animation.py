@@ -22,11 +22,9 @@ from omnishot_ray.imaging.gif import write_gif
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import Limits, is_playable
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.transform import has_transparency
 
 _DEFAULT_LIMITS = Limits()
-_LONGEST_MS = 2.0**24 - 1
-"""A frame's time has 24 bits in a WebP (container specification, ANMF chunk); a broken AVIF may say
-less than nothing."""
 
 
 def animated_format(
@@ -106,8 +104,9 @@ def render_frames(source: Source, data: bytes, films: Collection[Film]) -> tuple
         rendering = perf_counter()
         decode_ms += (rendering - started) * 1000.0
         for film in films:
-            film.images.append(film.render(decoded))
-            film.durations_ms.append(min(max(0.0, frame.duration_ms), _LONGEST_MS))
+            image = film.render(decoded)
+            film.images.append(image.copy() if image is decoded.image else image)  # it is drawn on
+            film.durations_ms.append(frame.duration_ms)
         started = perf_counter()
         transform_ms += (started - rendering) * 1000.0
     return decode_ms, transform_ms
@@ -148,6 +147,10 @@ def _write(film: Film, quality: int, exif: bytes) -> bytes:
     return _write_webp(film, quality, exif)
 
 
+_MOST_WEBP_MS = 0xFFFFFF
+"""A frame's duration has 24 bits (RFC 9649 §2.7.1.2); what a broken AVIF claims may have more."""
+
+
 def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
     """Key frames beyond the first only serve seeking: without any the file is a third smaller.
 
@@ -162,7 +165,7 @@ def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
         "kmin": 0,
         "kmax": 0,
         "loop": min(film.plays, 0xFFFF),
-        "duration": film.durations_ms,
+        "duration": [min(max(0.0, ms), _MOST_WEBP_MS) for ms in film.durations_ms],
         "background": (0, 0, 0, 0),
         "exif": exif.removeprefix(b"Exif\0\0"),
     }
@@ -175,4 +178,12 @@ def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
             f"The webp encoder cannot write {first.width}×{first.height} pixels; "
             "ask for a smaller picture or another format."
         ) from None
-    return sink.getvalue()
+    written = bytearray(sink.getvalue())
+    if written[12:16] == b"VP8X" and any(map(has_transparency, film.images)):
+        # libwebp forgets it where only the rest of the canvas is transparent, not the frames on it
+        written[20] |= _WEBP_ALPHA
+    return bytes(written)
+
+
+_WEBP_ALPHA = 0x10
+"""The flag of an extended WebP that says that it has transparency (RFC 9649 §2.7)."""

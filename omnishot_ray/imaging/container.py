@@ -90,6 +90,24 @@ def _bare_png(data: bytes) -> bytes:
             return b"".join(parts)
 
 
+def is_png_sound(data: bytes) -> bool:
+    """Whether the pixels of a PNG inflate to the end, where their checksum is (RFC 1950 §2.2)."""
+    inflater, at = zlib.decompressobj(), 8
+    try:
+        while not inflater.eof and at < len(data):
+            (length,) = struct.unpack_from(">I", data, at)
+            if data[at + 4 : at + 8] == b"IDAT":
+                left = data[at + 8 : at + 8 + length]
+                while left and not inflater.eof:
+                    inflater.decompress(left, _INFLATED_AT_ONCE)
+                    left = inflater.unconsumed_tail
+            at += 12 + length
+    except (zlib.error, struct.error):
+        return False
+    return inflater.eof
+
+
+_INFLATED_AT_ONCE = 1 << 20
 _WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"))
 
 

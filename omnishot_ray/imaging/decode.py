@@ -225,10 +225,15 @@ def _in_working_mode(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+_TO_EIGHT_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+
+
 def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
     """16 bits to 8 by scaling, where Pillow's own conversion clips."""
-    values = np.clip(np.asarray(image.convert("I")), 0, 65535)
-    narrowed = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    values = np.asarray(image)
+    if values.dtype.itemsize > 2:
+        values = np.clip(values, 0, 65535).astype(np.uint16)
+    narrowed = Image.fromarray(_TO_EIGHT_BITS[values])
     if _tiff_tag(image, _PHOTOMETRIC) == 0:
         narrowed = narrowed.point(range(255, -1, -1))
     if isinstance(transparent, int):

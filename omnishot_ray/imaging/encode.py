@@ -14,6 +14,7 @@ from omnishot_ray.imaging.container import with_exif
 from omnishot_ray.imaging.formats import LOSSY, Format
 from omnishot_ray.imaging.gif import write_gif
 from omnishot_ray.imaging.jpeg import write_jpeg
+from omnishot_ray.imaging.metadata import bare
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.png import write_png
 from omnishot_ray.imaging.search import largest_within, lowest_similar
@@ -72,8 +73,7 @@ def _write_png(image: Image.Image, options: Options, quality: int, exif: bytes) 
     must_shrink = quality < asked_quality(Format.PNG, options)
     if options.palette or must_shrink:
         colors = max(2, 256 * quality // 100) if must_shrink else 256
-        image = image.convert("RGBA" if image.mode in ("RGBA", "LA") else "RGB")
-        image = image.quantize(colors, method=Image.Quantize.LIBIMAGEQUANT)
+        image = _in_colour(image).quantize(colors, method=Image.Quantize.LIBIMAGEQUANT)
         return _save(image, Format.PNG, exif, compress_level=min(9, 1 + options.effort))
     pixels = np.asarray(image)
     data = write_png(pixels.reshape(*pixels.shape[:2], -1), options.effort)
@@ -88,7 +88,7 @@ more bytes at equal SSIMULACRA2; 6 takes twice the time of 4 and saves 5 %."""
 def _write_webp(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
     # imagecodecs brings libwebp 1.6: the same bytes as Debian's 1.2 in four fifths of the time.
     data = imagecodecs.webp_encode(
-        np.asarray(image.convert("RGBA" if image.mode in ("RGBA", "LA") else "RGB")),
+        np.asarray(_in_colour(image)),
         level=11 * options.effort if options.lossless else quality,
         lossless=options.lossless,
         method=_WEBP_METHODS[options.effort],
@@ -102,12 +102,14 @@ _AVIF_SPEEDS = (9, 9, 8, 8, 7, 6, 6, 5, 5, 4)
 1.14 for 0.055, 7 1.11 for 0.09, 6 1.04 for 0.18; 5 takes four times as long as 6 and saves 6 %."""
 
 
+_IN_TEN_BITS = np.array([value << 2 | value >> 6 for value in range(256)], np.uint16)
+
+
 def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes) -> bytes:
     speed = _AVIF_SPEEDS[options.effort]
-    transparent = image.mode in ("RGBA", "LA")
     if exif:  # which imagecodecs does not write; its libavif is 5 % ahead of the plugin's
         return _save(
-            image.convert("RGBA" if transparent else "RGB"),
+            _in_colour(image),
             Format.AVIF,
             exif,
             quality=quality,
@@ -115,11 +117,10 @@ def _write_avif(image: Image.Image, options: Options, quality: int, exif: bytes)
             subsampling="4:4:4",
             max_threads=1,
         )
-    pixels = np.asarray(image.convert("RGBA" if transparent else "RGB")).astype(np.uint16)
     # Ten bits code a picture of eight better, 2 to 4 % at equal score. Without chroma subsampling,
     # as saturated colours take 35 % more bytes to look the same with it.
     data = imagecodecs.avif_encode(
-        pixels << 2 | pixels >> 6,
+        _IN_TEN_BITS[np.asarray(_in_colour(image))],
         level=quality,
         speed=speed,
         bitspersample=10,
@@ -142,12 +143,18 @@ def gif_palette_method(options: Options) -> Image.Quantize:
     return Image.Quantize.LIBIMAGEQUANT if options.effort > 2 else Image.Quantize.MEDIANCUT
 
 
+def _in_colour(image: Image.Image) -> Image.Image:
+    """`RGB` or `RGBA`, and no copy of a picture that is so already."""
+    mode = "RGBA" if image.mode in ("RGBA", "LA") else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
 def _save(image: Image.Image, format: Format, exif: bytes, **settings: Any) -> bytes:
     if exif:
         settings["exif"] = exif
-    image.info = {}  # what came with the source does not leave with the result
     sink = io.BytesIO()
-    image.save(sink, format.plugin, **settings)
+    with bare(image):
+        image.save(sink, format.plugin, **settings)
     return sink.getvalue()
 
 

@@ -21,7 +21,8 @@ class Header:
 
     `width` and `height` are in pixels as stored (before EXIF orientation). `frames` is exact up to
     `_FRAME_COUNT_STOP`, where counting stops; of an APNG those of its animation, whether or not its
-    default image is one of them. `scans` is 1 unless the JPEG is progressive.
+    default image is one of them. `scans` is above 1 for a progressive JPEG, and for one whose
+    components come one after the other.
     """
 
     format: Format
@@ -74,10 +75,9 @@ def _read_jpeg(data: bytes) -> Header | None:
         (length,) = struct.unpack_from(">H", data, at)
         if marker in _JPEG_FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", data, at + 3)
-            progressive = marker in (0xC2, 0xC6, 0xCA, 0xCE)
-            # Inside entropy-coded data 0xFF is always followed by 0x00 or RSTn, so this byte pair
-            # counts scan headers and nothing else (T.81 §B.1.1.5).
-            scans = data.count(b"\xff\xda", at + length) if progressive else 1
+            scans = _count_scans(data, at + length)
+            if scans is None:
+                return None
             return Header(Format.JPEG, width, height, channels=channels, scans=max(1, scans))
         if marker in (0xDA, 0xD9):
             return None
@@ -85,9 +85,31 @@ def _read_jpeg(data: bytes) -> Header | None:
     return None
 
 
+def _count_scans(data: bytes, at: int) -> int | None:
+    """Scan headers from `at` to the end of the picture; None behind too many segments.
+
+    A baseline JPEG may have as many as a progressive one (T.81 §B.2.3 has one for each component,
+    libjpeg takes any number), and each costs a walk over all coefficients.
+    """
+    scans = 0
+    for _ in range(_MOST_BLOCKS):
+        found = _NEXT_MARKER.search(data, at)
+        if found is None:
+            return scans
+        marker, at = data[found.end() - 1], found.end()
+        if marker == 0xD9 or at + 2 > len(data):
+            return scans
+        scans += marker == 0xDA
+        if marker not in _JPEG_STANDALONE:
+            at += struct.unpack_from(">H", data, at)[0]
+    return None
+
+
 _MOST_BLOCKS = 4_096
 """Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
 and the walk runs on the event loop of the gateway."""
+_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""Within coded data 0xFF is followed by 0x00 or a restart, so this ends a scan (T.81 §B.1.1.5)."""
 _NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from omnishot_ray.imaging.container import with_exif
 from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.metadata import bare
 from omnishot_ray.imaging.transcode import make_progressive
 
 _JPEGLI_FROM, _PROGRESSIVE_FROM = 3, 6
@@ -62,7 +63,7 @@ def _write_turbo(
     settings: dict[str, Any] = {"optimize": effort >= _JPEGLI_FROM, "progressive": progressive}
     if exif:
         settings["exif"] = exif
-    image.info = {}  # what came with the source does not leave with the result
     sink = io.BytesIO()
-    image.save(sink, "JPEG", quality=quality, subsampling="4:2:0", **settings)
+    with bare(image):
+        image.save(sink, "JPEG", quality=quality, subsampling="4:2:0", **settings)
     return sink.getvalue()

@@ -1,6 +1,8 @@
 """What of a picture's EXIF goes along with its renditions."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from PIL import Image
 from PIL.ExifTags import Base
@@ -22,6 +24,19 @@ MAX_EXIF_BYTES = 65_533
 """The segment of a JPEG that holds EXIF has a length of two bytes (ITU-T T.81 §B.1.1.4)."""
 
 _EMPTY = len(Image.Exif().tobytes())
+
+
+@contextmanager
+def bare(image: Image.Image) -> Iterator[Image.Image]:
+    """The picture without what came along with its source, which Pillow would write too.
+
+    Only meanwhile: a rendition as large as the source shares its pixels with others.
+    """
+    info, image.info = image.info, {}
+    try:
+        yield image
+    finally:
+        image.info = info
 
 
 def exif_for(source: Image.Exif, policy: str) -> bytes:

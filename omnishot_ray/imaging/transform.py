@@ -52,7 +52,8 @@ def _resize(decoded: Decoded, full: Size, plan: Plan, orientation: Orientation) 
     size = orientation.applied_to(plan.scaled)
     nearest = [round(edge) for edge in box]
     if [*box] == nearest and nearest == [*nearest[:2], nearest[0] + size[0], nearest[1] + size[1]]:
-        return decoded.image.crop(box)  # nothing to scale
+        whole = box == (0, 0, *decoded.image.size)
+        return decoded.image if whole else decoded.image.crop(box)  # nothing to scale
     image = decoded.image.resize(size, RESAMPLING, box=box)
     if has_transparency(image):
         return _without_rim(image, decoded.image.getchannel("A"), box)

@@ -1,7 +1,7 @@
 """A result in the source's own format and size need not be larger than the source."""
 
 from omnishot_ray.imaging.color import is_srgb
-from omnishot_ray.imaging.container import with_exif, without_metadata
+from omnishot_ray.imaging.container import is_png_sound, with_exif, without_metadata
 from omnishot_ray.imaging.decode import Source
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Plan
@@ -27,9 +27,13 @@ def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: 
 
 
 def source_as_result(data: bytes, format: Format, options: Options, exif: bytes) -> bytes | None:
-    """The source with no metadata but `exif`; None where that cannot be had within `max_bytes`."""
+    """The source with no metadata but `exif`; None where that cannot be had within `max_bytes`.
+
+    None for a PNG too whose data fails its own checksum: our decoder is content with it, others
+    are not.
+    """
     bare = without_metadata(data, format)
-    if bare is None:
+    if bare is None or (format is Format.PNG and not is_png_sound(bare)):
         return None
     kept = with_exif(bare, format, exif)
     return kept if options.max_bytes is None or len(kept) <= options.max_bytes else None

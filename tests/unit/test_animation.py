@@ -18,6 +18,7 @@ from omnishot_ray.errors import (
 )
 from omnishot_ray.imaging import animation
 from omnishot_ray.imaging.formats import ANIMATED, Format
+from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import Rendition, Result, process
@@ -28,11 +29,13 @@ from tests.moving import (
     GifPatch,
     PngPatch,
     apng,
+    assert_same,
     block,
     cells,
     fail,
     frames_of,
     gif,
+    gif_reference,
     make,
     watched,
 )
@@ -477,3 +480,19 @@ def test_a_damaged_avif_is_told_to_be_one() -> None:
     data[-400:] = bytes(400)
     for options in ({"format": "webp"}, {"format": "jpeg"}):
         assert type(fail(bytes(data), **options)) is CorruptImage
+
+
+def test_durations_that_no_webp_can_hold_are_shortened() -> None:
+    """A broken AVIF claimed sixteen hours a frame, and the sum went beyond 32 bits."""
+    film = animation.Film(Options(), Format.WEBP, Size(8, 8), None, None, lambda one: one.image)
+    film.images = [plain(8, 8, color=(40 * step, 0, 0)) for step in range(4)]
+    film.durations_ms = [59_733_367.0, 2e9, float("nan"), -5.0]
+    shown = opened(animation.encode_film(film, b""))
+    shown.seek(1)
+    assert shown.info["duration"] == 0xFFFFFF
+
+
+def test_a_webp_of_opaque_frames_on_a_transparent_canvas_says_so() -> None:
+    patches = [GifPatch(block(1, 1, 0), 0, 2), GifPatch(block(1, 1, 0), 0, 0)]
+    made = watched(make(gif(8, 6, patches), format="webp", lossless=True).data)
+    assert_same(made.frames, gif_reference(8, 6, patches))

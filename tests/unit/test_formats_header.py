@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from omnishot_ray.errors import CorruptImage, OmnishotError, UnsupportedFormat
+from omnishot_ray.errors import CorruptImage, LimitExceeded, OmnishotError, UnsupportedFormat
 from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
@@ -267,7 +267,30 @@ def test_scans_are_counted_in_the_pixels_only() -> None:
     """A comment that looks like a thousand scans is no scan."""
     data = encode(noise(40, 40), "JPEG", progressive=True)
     comment = b"\xff\xfe" + struct.pack(">H", 2002) + b"\xff\xda" * 1000
-    assert read_header(data[:2] + comment + data[2:]).scans == read_header(data).scans > 1
+    scans = read_header(data).scans
+    assert scans > 1
+    at = data.index(b"\xff\xc2")
+    behind = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")  # the frame header
+    assert read_header(data[:2] + comment + data[2:]).scans == scans
+    assert read_header(data[:behind] + comment + data[behind:]).scans == scans
+    assert read_header(data + data).scans == scans, "another picture begins behind the first"
+
+
+def test_a_baseline_jpeg_may_have_scans_too() -> None:
+    """Each costs as much as one of a progressive JPEG: 87 KB of them take seconds."""
+    data = encode(noise(16, 16), "JPEG")
+    assert read_header(data).scans == 1
+    scan = data[data.index(b"\xff\xda") : -2]
+    many = data[:-2] + scan * 200 + data[-2:]
+    assert read_header(many).scans == 201
+    with pytest.raises(LimitExceeded, match="201 scans"):
+        check_header(read_header(many), Limits())
+
+
+def test_a_jpeg_of_too_many_segments_is_damaged() -> None:
+    data = encode(noise(16, 16), "JPEG")
+    with pytest.raises(CorruptImage):
+        read_header(data[:-2] + b"\xff\xfe\x00\x02" * 5_000 + data[-2:])
 
 
 def _header_or_error(data: bytes) -> Header | OmnishotError:

@@ -1,17 +1,23 @@
 """Plain borders cut off, and results that are the source itself."""
 
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from omnishot_ray.imaging.decode import Decoded
+from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Box, Orientation, Size
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import Rendition, process
+from omnishot_ray.imaging.trim import find_content
+from omnishot_ray.imaging.unchanged import source_as_result
 from tests import corpus
-from tests.pictures import encode, opened, scene
+from tests.pictures import encode, opened, png_of_chunks, scene
 
 
 def make(data: bytes, **given: object) -> Rendition:
@@ -36,6 +42,31 @@ def test_the_border_goes_and_the_crop_says_what_stayed(mode: str, format: str) -
     assert (made.width, made.height) == (30, 20)
     expected = np.asarray(scene(30, 20).convert(mode).convert("RGB"))
     assert np.array_equal(np.asarray(opened(made.data).convert("RGB")), expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "CMYK"])
+def test_a_tall_picture_is_trimmed_across_its_strips(mode: str) -> None:
+    picture = Image.new("RGB", (20, 900), (255, 255, 255))
+    picture.paste((0, 0, 0), (8, 250, 12, 260))
+    picture.paste((0, 0, 0), (3, 600, 5, 770))
+    decoded = Decoded(picture.convert(mode), 20.0, 900.0)
+    assert find_content(decoded, Size(20, 900), 10) == (3, 250, 12, 770)
+
+
+def test_a_png_that_fails_its_checksum_is_no_result() -> None:
+    """Our decoder does not ask for the checksum; viewers do."""
+    picture = scene(40, 30)
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in np.asarray(picture)), 9)
+    ihdr = (b"IHDR", struct.pack(">IIBBBBB", 40, 30, 8, 2, 0, 0, 0))
+    sound, damaged = (
+        png_of_chunks(ihdr, (b"IDAT", packed[:-1] + last), (b"IEND", b""))
+        for last in (packed[-1:], bytes([packed[-1] ^ 1]))
+    )
+    options = parse_options({})
+    assert source_as_result(sound, Format.PNG, options, b"") == sound
+    assert source_as_result(damaged, Format.PNG, options, b"") is None
+    made = make(damaged, format="png")
+    assert np.array_equal(np.asarray(opened(made.data)), np.asarray(picture))
 
 
 def test_a_jpeg_border_is_not_quite_plain() -> None:
