@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench fuzz memory peers loadtest lock clean
+.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench fuzz memory peers quality loadtest lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ memory: setup-dev ## What one task takes beyond the engine at rest, by rows
 
 peers: setup-dev ## This service against Express + sharp on the same cores
 	@$(BIN)/python -m benchmarks.peers.compare $(ARGS)
+
+quality: setup-dev ## Bytes and CPU of our encoders and sharp's at equal quality
+	@$(BIN)/python -m benchmarks.quality.compare $(ARGS)
 
 loadtest: setup-dev ## 20 s of mixed load by 8 Locust users on the service that runs on PORT
 	@$(BIN)/locust -f benchmarks/load/locustfile.py --headless --only-summary \

@@ -39,7 +39,8 @@ from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.info import ImageInfo, describe
 from omnishot_ray.imaging.limits import Limits, check_header
-from omnishot_ray.imaging.options import SPECS, Options, OptionSpec, parse_options
+from omnishot_ray.imaging.option_table import SPECS, OptionSpec
+from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
 
 CORPUS = tuple(machine.ROOT.parent / "shared/corpus" / name for name in ("valid", "hostile"))

@@ -13,7 +13,7 @@ from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.api.openapi import INFO_SCHEMA
 from omnishot_ray.api.problems import STATUS
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.imaging.options import SPECS
+from omnishot_ray.imaging.option_table import SPECS
 from omnishot_ray.imaging.platforms import PLATFORMS
 from omnishot_ray.settings import PREFIX, Settings
 

@@ -5,10 +5,19 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import GifImagePlugin, Image
 
+from omnishot_ray.errors import OmnishotError
+from omnishot_ray.imaging.decode import open_source
+from omnishot_ray.imaging.frames import read_frames
+from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import parse_options
+from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, process
+from omnishot_ray.protocol import ImageTask, run_task
 from tests.pictures import Pixels, png_of_chunks
 
 NO_DISPOSAL, KEEP, CLEAR, RESTORE = range(4)
@@ -191,3 +200,46 @@ def watched(data: bytes) -> Moving:
         frames.append(np.asarray(image.convert("RGBA")))
         durations.append(image.info.get("duration", 0))
     return Moving(frames, durations, image.info.get("loop"))
+
+
+def make(data: bytes, limits: Limits | None = None, **options: Any) -> Rendition:
+    (rendition,) = process(data, [parse_options(options)], limits or Limits()).renditions
+    assert isinstance(rendition, Rendition), rendition
+    return rendition
+
+
+def fail(data: bytes, limits: Limits | None = None, **options: Any) -> OmnishotError:
+    task = ImageTask(data, (parse_options(options),), "a-request")
+    outcome = run_task(task, limits or Limits())
+    if isinstance(outcome, OmnishotError):
+        return outcome
+    (failed,) = outcome.renditions
+    assert isinstance(failed, FailedRendition)
+    return failed.error
+
+
+def frames_of(data: bytes) -> list[Pixels]:
+    source = open_source(data, read_header(data))
+    return [np.array(frame.image.convert("RGBA")) for frame in read_frames(source, data)]
+
+
+def assert_same(seen: list[Pixels], expected: list[Pixels], tolerance: int = 0) -> None:
+    """The same, but for colours that nobody sees."""
+    assert len(seen) == len(expected)
+    for one, other in zip(seen, expected, strict=True):
+        assert np.abs(one[..., 3].astype(int) - other[..., 3]).max() <= tolerance
+        visible = other[..., 3] > tolerance
+        apart = np.abs(one[visible].astype(int) - other[visible])
+        assert apart.max(initial=0) <= tolerance
+
+
+def block(width: int, height: int, index: int) -> Pixels:
+    return np.full((height, width), index, dtype=np.uint8)
+
+
+def cells(seed: int, width: int, height: int) -> Pixels:
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[random.random((height, width)) < 0.3, 3] = 0
+    pixels[random.random((height, width)) < 0.3, 3] = 255
+    return pixels

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
-from omnishot_ray.imaging.options import GRAVITIES, SPECS, OptionSpec
+from omnishot_ray.imaging.option_table import GRAVITIES, SPECS, OptionSpec
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 
 _IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
@@ -91,6 +91,7 @@ def _request_body(form_fields: dict[str, Any]) -> dict[str, Any]:
     form = {
         "type": "object",
         "required": ["file"],
+        "additionalProperties": False,
         "properties": {"file": {"type": "string", "format": "binary"}, **form_fields},
     }
     return {

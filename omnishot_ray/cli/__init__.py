@@ -75,7 +75,7 @@ def optimize(
 
 def _add_rendition_options(command: click.Command) -> None:
     """One flag for every row of the table of options."""
-    from omnishot_ray.imaging.options import SPECS
+    from omnishot_ray.imaging.option_table import SPECS
 
     for spec in SPECS:
         if spec.name != "platform":

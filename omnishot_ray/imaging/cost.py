@@ -8,6 +8,7 @@ read off `benchmarks/engine.py`; only their ratios matter to the dispatch.
 from collections.abc import Sequence
 
 from omnishot_ray.imaging.animation import animated_format
+from omnishot_ray.imaging.decode import DCT_MARGIN
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
@@ -121,7 +122,10 @@ def _estimate_decode(size_bytes: int, header: Header, scale: float) -> tuple[flo
 def _draft_divisor(header: Header, scale: float) -> int:
     if header.format is not Format.JPEG:
         return 1
-    return next((divisor for divisor in (8, 4, 2) if scale * divisor <= 1), 1)
+    for divisor in (8, 4, 2):
+        if scale * divisor * DCT_MARGIN <= 1 or abs(scale * divisor - 1) < 1e-6:
+            return divisor
+    return 1
 
 
 def _likely_format(options: Options, header: Header) -> Format:

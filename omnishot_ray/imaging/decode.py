@@ -23,8 +23,12 @@ from omnishot_ray.imaging.png import decode_png
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
     import pillow_avif  # noqa: F401
 
-DRAFT_MARGIN = 1.0
-"""How many times larger than a rendition the DCT-scaled JPEG stays, at least, on each side."""
+DCT_MARGIN = 1.2
+"""How many times larger than a rendition a DCT-scaled JPEG is at least, unless it is just as large.
+
+SSIMULACRA2 of the result against a full decode, three photos: 90 to 96 at 1.2, which is what cannot
+be told apart, 86 to 95 at 1.03, where the resampling blurs once more what the DCT has cut off. At
+exactly 1 nothing is resampled, and it is 89 to 96."""
 
 DECODER_ERRORS = (
     OSError,
@@ -131,14 +135,25 @@ def decode(source: Source, needed: Size) -> Decoded:
     width, height = float(image.width), float(image.height)
     with decoder_errors_as_ours(source.header.format):
         if source.header.format is Format.JPEG:
-            wanted = round(needed.width * DRAFT_MARGIN), round(needed.height * DRAFT_MARGIN)
-            reduced = image.draft(None, wanted)
-            if reduced is not None:
+            divisor = dct_divisor(Size(*image.size), needed)
+            reduced = image.draft(None, (image.width // divisor, image.height // divisor))
+            if divisor > 1 and reduced is not None:
                 _, (_, _, width, height) = reduced
         if source.header.format is Format.PNG and (plain := decode_png(source.data, image)):
             return Decoded(plain, width, height)
         covered = _covered_by_first_frame(image) if source.header.format is Format.GIF else None
         return Decoded(_uncovered_as_alpha(load_pixels(image), covered), width, height)
+
+
+def dct_divisor(stored: Size, needed: Size) -> int:
+    """8, 4, 2 or 1: how much smaller a JPEG can be decoded for renditions of the `needed` size."""
+    for divisor in (8, 4, 2):
+        width, height = stored.width / divisor, stored.height / divisor
+        if width == needed.width and height == needed.height:
+            return divisor
+        if min(width / needed.width, height / needed.height) >= DCT_MARGIN:
+            return divisor
+    return 1
 
 
 def _covered_by_first_frame(image: Image.Image) -> tuple[int, int, int, int] | None:

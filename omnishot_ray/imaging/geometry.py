@@ -9,7 +9,8 @@ result is. Boxes are `(left, top, right, bottom)`, half open, always inside the 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from omnishot_ray.imaging.options import Options, read_focal_point
+from omnishot_ray.imaging.option_values import read_focal_point
+from omnishot_ray.imaging.options import Options
 
 
 class Size(NamedTuple):

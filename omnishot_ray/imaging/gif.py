@@ -28,6 +28,10 @@ _DITHER_FROM = 4.0
 which is where most graphics are, dithering only makes the file larger."""
 _SHARED_UP_TO = 25.0
 """Mean square error up to which a frame makes do with the palette of all frames."""
+_MOST_LOCAL = 24
+"""Palettes for single frames, at 80 to 150 ms each."""
+_WORTH_IT = 0.7
+"""Share of the shared palette's error that one for the frame has to come down to."""
 _LOCAL_FROM = 1_024
 """Drawn pixels from which on a frame may have a palette of its own, which takes 768 bytes."""
 
@@ -55,8 +59,9 @@ def write_gif(
         loops = min(max(plays - 1, 0), 0xFFFF)
         parts.append(b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", loops) + b"\x00")
     delays = centiseconds(durations_ms)
+    palettes = _Palettes(shared, method)
     for step, delay in zip(_differences(images), delays, strict=True):
-        parts += _write_step(step, delay, shared, method)
+        parts += _write_step(step, delay, palettes)
     return b"".join((*parts, b"\x3b"))
 
 
@@ -73,7 +78,7 @@ def centiseconds(durations_ms: Sequence[float]) -> list[int]:
             delays.append(round(exact))
             continue
         delay = min(max(2, round(exact + owed)), 0xFFFF)
-        owed += exact - delay
+        owed = 0.0 if delay == 0xFFFF else owed + exact - delay
         delays.append(delay)
     return delays
 
@@ -105,7 +110,7 @@ def _differences(images: Sequence[Image.Image]) -> Iterator[_Step]:
         clears = bool(vanishing.any())
         rows, columns = _bounds(drawn | vanishing)
         yield _Step(colors[rows, columns], drawn[rows, columns], columns.start, rows.start, clears)
-        held[drawn] = colors[drawn]
+        held = colors
         there |= drawn
         if clears:
             there[rows, columns] = False
@@ -200,17 +205,42 @@ def _best_palette(samples: Pixels, method: Image.Quantize) -> _Palette:
     return _Palette(colors, exact=False)
 
 
-def _local_palette(step: _Step, method: Image.Quantize) -> _Palette:
-    drawn = step.colors[step.drawn]
-    few = _few_colors(drawn)
-    return _exact_palette(few) if few else _best_palette(_thinned(drawn, _SAMPLES), method)
+class _Palettes:
+    """Which palette a frame is written with: that of all, the last one of its own, or a new one."""
+
+    def __init__(self, shared: _Palette, method: Image.Quantize) -> None:
+        self.shared = shared
+        self._method = method
+        self._last: _Palette | None = None
+        self._left = _MOST_LOCAL
+
+    def choose(self, step: _Step) -> tuple[_Palette, NDArray[np.uint8]]:
+        """The palette for a frame, and the indices of its pixels in it."""
+        indices, error = self.shared.indices(step)
+        drawn = step.colors[step.drawn]
+        if error <= _SHARED_UP_TO or len(drawn) < _LOCAL_FROM:
+            return self.shared, indices
+        if self._last is not None:
+            again, error_again = self._last.indices(step)
+            if error_again <= _SHARED_UP_TO:
+                return self._last, again
+        if not self._left:
+            return self.shared, indices
+        few = _few_colors(drawn)
+        local = (
+            _exact_palette(few) if few else _best_palette(_thinned(drawn, _SAMPLES), self._method)
+        )
+        own, own_error = local.indices(step)
+        if own_error > _WORTH_IT * error:
+            self._left = 0  # the colours are as many in one frame as in all of them
+            return self.shared, indices
+        self._left -= 1
+        self._last = None if local.exact else local
+        return local, own
 
 
-def _write_step(step: _Step, delay: int, shared: _Palette, method: Image.Quantize) -> list[bytes]:
-    palette, (indices, error) = shared, shared.indices(step)
-    if error > _SHARED_UP_TO and np.count_nonzero(step.drawn) >= _LOCAL_FROM:
-        palette = _local_palette(step, method)
-        indices, _ = palette.indices(step)
+def _write_step(step: _Step, delay: int, palettes: _Palettes) -> list[bytes]:
+    palette, indices = palettes.choose(step)
     transparent = len(palette.colors)
     height, width = step.drawn.shape
     seen = np.where(step.drawn, indices, np.uint8(transparent))
@@ -222,7 +252,7 @@ def _write_step(step: _Step, delay: int, shared: _Palette, method: Image.Quantiz
         duration=delay * 10,
         disposal=2 if step.clears else 1,
         transparency=transparent,
-        include_color_table=palette is not shared,
+        include_color_table=palette is not palettes.shared,
     )
     return blocks
 

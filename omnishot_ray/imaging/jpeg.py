@@ -20,8 +20,12 @@ _JPEGLI_FROM, _PROGRESSIVE_FROM = 3, 6
 """The effort from which jpegli is used, and from which its result is made progressive: that costs
 2.5 times as much again and saves 5 to 6 %."""
 
-_JPEGLI_QUALITY = ((1, 1), (10, 10), (70, 70), (80, 82), (90, 91), (100, 100))
-"""What quality jpegli needs to look like libjpeg-turbo's: (asked, jpegli's), straight between."""
+_JPEGLI_QUALITY = (
+    *((1, 1), (10, 3), (20, 11), (30, 20), (40, 30), (50, 48), (60, 59), (70, 70)),
+    *((80, 82), (85, 86), (90, 91), (95, 95), (100, 100)),
+)
+"""What quality jpegli needs for libjpeg-turbo's mean SSIMULACRA2: (asked, jpegli's), straight
+between. Fitted by `benchmarks/quality/fit.py`."""
 
 
 def write_jpeg(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnishot_ray.imaging.options import OPTIONS
+from omnishot_ray.imaging.option_table import OPTIONS
 from tests.contract.checks import CheckedClient, said
 from tests.corpus import HOSTILE, REFUSED, Picture
 from tests.pictures import encode, opened, png, scene

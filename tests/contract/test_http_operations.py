@@ -6,7 +6,7 @@ import pytest
 
 from omnishot_ray import __version__
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.imaging.options import OPTIONS
+from omnishot_ray.imaging.option_table import OPTIONS
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 from omnishot_ray.protocol import ImageTask, Outcome, run_task
 from tests.contract.checks import CheckedClient, assert_problem

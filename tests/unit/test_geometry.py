@@ -19,7 +19,9 @@ from omnishot_ray.imaging.geometry import (
     place,
     plan_rendition,
 )
-from omnishot_ray.imaging.options import COMPASS, FITS, Options, read_focal_point
+from omnishot_ray.imaging.option_table import COMPASS, FITS
+from omnishot_ray.imaging.option_values import read_focal_point
+from omnishot_ray.imaging.options import Options
 
 sides = st.integers(1, 6000) | st.integers(1, 12)
 sizes = st.builds(Size, sides, sides)

@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnishot_ray.errors import ContradictoryOptions, InvalidParameters
-from omnishot_ray.imaging.options import (
+from omnishot_ray.imaging.option_table import (
     BACKGROUND_WORDS,
     GRAVITIES,
     OPTIONS,
     SPECS,
-    Options,
     OptionSpec,
-    parse_options,
-    platform_values,
-    read_focal_point,
 )
+from omnishot_ray.imaging.option_values import read_focal_point
+from omnishot_ray.imaging.options import Options, parse_options, platform_values
 from omnishot_ray.imaging.platforms import PLATFORMS, RESPONSIVE
 
 by_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)

@@ -9,10 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from omnishot_ray.errors import CorruptImage, LimitExceeded, OmnishotError, UnsupportedFormat
+from omnishot_ray.errors import (
+    CorruptImage,
+    ImageError,
+    LimitExceeded,
+    OmnishotError,
+    UnsupportedFormat,
+)
 from omnishot_ray.imaging import pipeline
-from omnishot_ray.imaging.decode import Decoded
+from omnishot_ray.imaging.decode import Decoded, dct_divisor
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
+from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
@@ -124,7 +131,7 @@ def test_damage_has_a_named_outcome(data: bytes, changes: list[tuple[int, int]])
     for at, value in changes:
         damaged[at % min(len(damaged), 2000)] = value
     outcome = run(bytes(damaged), Options(width=8))
-    assert isinstance(outcome, Result | OmnishotError)
+    assert isinstance(outcome, Result | ImageError)
 
 
 # Orientation and crops.
@@ -526,6 +533,27 @@ def test_filters_keep_transparency(mode: str, filters: dict[str, Any]) -> None:
 
 
 # Decoding at a reduced scale.
+
+
+@pytest.mark.parametrize(
+    ("stored", "needed", "divisor"),
+    [
+        ((400, 400), (200, 200), 2),  # nothing is left to scale
+        ((400, 400), (199, 199), 1),  # nearly nothing: that would blur
+        ((400, 400), (166, 166), 2),
+        ((2725, 2225), (1362, 1112), 1),
+        ((2725, 2225), (720, 588), 2),
+        ((4032, 3024), (1000, 750), 2),
+        ((4032, 3024), (840, 630), 4),
+        ((4032, 3024), (64, 48), 8),
+        ((10, 10), (1, 1), 8),
+        ((10, 10), (10, 10), 1),
+    ],
+)
+def test_a_jpeg_is_decoded_so_small_that_it_costs_no_sharpness(
+    stored: tuple[int, int], needed: tuple[int, int], divisor: int
+) -> None:
+    assert dct_divisor(Size(*stored), Size(*needed)) == divisor
 
 
 @pytest.mark.parametrize(
