@@ -14,7 +14,7 @@ from PIL import Image
 
 from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.decode import Decoded, Source
-from omnishot_ray.imaging.encode import asked_quality, gif_palette_method
+from omnishot_ray.imaging.encode import WEBP_ALPHA_METHOD, asked_quality, gif_palette_method
 from omnishot_ray.imaging.formats import ANIMATED, Format
 from omnishot_ray.imaging.frames import count_plays, read_frames
 from omnishot_ray.imaging.geometry import Crop, Size
@@ -160,7 +160,7 @@ def _write_webp(film: Film, quality: int, exif: bytes) -> bytes:
     settings: dict[str, Any] = {
         "quality": quality,
         "lossless": film.options.lossless,
-        "method": min(6, effort),
+        "method": min(WEBP_ALPHA_METHOD, effort),
         "minimize_size": effort > 6,
         "kmin": 0,
         "kmax": 0,
