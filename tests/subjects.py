@@ -101,7 +101,7 @@ def see(labelled: Labelled, path: Path) -> Seen:
     """Decode a picture as the engine does, whole."""
     data = path.read_bytes()
     source = open_source(data, read_header(data))
-    decoded = decode(source, Size(*source.image.size))
+    decoded = decode(source, Size(*source.image.size), effort=4)
     sight = Sight(decoded.image, source.orientation, source.icc_profile)
     return Seen(labelled, source.size, sight)
 

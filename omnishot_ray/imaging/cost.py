@@ -8,7 +8,7 @@ read off `benchmarks/engine.py`; only their ratios matter to the dispatch.
 from collections.abc import Sequence
 
 from omnishot_ray.imaging.animation import animated_format
-from omnishot_ray.imaging.decode import DCT_MARGIN
+from omnishot_ray.imaging.decode import dct_margin
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
@@ -69,7 +69,8 @@ def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> f
         max(plan.scaled.width / plan.crop.width, plan.scaled.height / plan.crop.height)
         for plan in plans
     )
-    decoding, decoded = _estimate_decode(size_bytes, header, scale)
+    effort = max(options.effort for options in wanted)
+    decoding, decoded = _estimate_decode(size_bytes, header, scale, effort)
     total = _OVERHEAD_MS + decoding
     films = [animated_format(options, header) for options in wanted]
     if any(films):
@@ -101,7 +102,7 @@ def estimate_info_ms(size_bytes: int, header: Header) -> float:
     source = Size(header.width, header.height)
     measured = plan_rendition(source, MEASURED).output
     scale = min(1.0, DECODE_MARGIN * max(measured) / max(source))
-    decoding, decoded = _estimate_decode(size_bytes, header, scale)
+    decoding, decoded = _estimate_decode(size_bytes, header, scale, 0)
     pixels = measured.width * measured.height * _MEGA
     resizing = _RESIZE_PER_INPUT_MP * decoded + _RESIZE_PER_OUTPUT_MP * pixels
     return _OVERHEAD_MS + decoding + resizing + _LOOK_MS + _LOOK_PER_MP * pixels
@@ -111,19 +112,26 @@ _LOOK_MS = 2.0
 _LOOK_PER_MP = 25.0
 
 
-def _estimate_decode(size_bytes: int, header: Header, scale: float) -> tuple[float, float]:
+def _estimate_decode(
+    size_bytes: int, header: Header, scale: float, effort: int
+) -> tuple[float, float]:
     """Milliseconds of a decode for renditions of at most `scale`, and its megapixels."""
-    decoded = header.width * header.height * _MEGA / _draft_divisor(header, scale) ** 2
+    decoded = (
+        header.width
+        * header.height
+        * _MEGA
+        / _draft_divisor(header, scale, dct_margin(effort)) ** 2
+    )
     ms = _DECODE_PER_MB.get(header.format, 0.0) * size_bytes * _MEGA
     ms += _DECODE_PER_MP[header.format] * decoded
     return ms * (_PROGRESSIVE_FACTOR if header.scans > 1 else 1.0), decoded
 
 
-def _draft_divisor(header: Header, scale: float) -> int:
+def _draft_divisor(header: Header, scale: float, margin: float) -> int:
     if header.format is not Format.JPEG:
         return 1
     for divisor in (8, 4, 2):
-        if scale * divisor * DCT_MARGIN <= 1 or abs(scale * divisor - 1) < 1e-6:
+        if scale * divisor * margin <= 1 or abs(scale * divisor - 1) < 1e-6:
             return divisor
     return 1
 

@@ -23,12 +23,16 @@ from omnishot_ray.imaging.png import decode_png
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
     import pillow_avif  # noqa: F401
 
-DCT_MARGIN = 1.2
-"""How many times larger than a rendition a DCT-scaled JPEG is at least, unless it is just as large.
 
-SSIMULACRA2 of the result against a full decode, three photos: 90 to 96 at 1.2, which is what cannot
-be told apart, 86 to 95 at 1.03, where the resampling blurs once more what the DCT has cut off. At
-exactly 1 nothing is resampled, and it is 89 to 96."""
+def dct_margin(effort: int) -> float:
+    """How many times larger than a rendition a DCT-scaled JPEG is at least, or it is just as large.
+
+    SSIMULACRA2 of the result against a full decode, three photos: 90 to 96 at 1.2, which is what
+    cannot be told apart, 86 to 95 at 1.03, where the resampling blurs once more what the DCT has
+    cut off. At exactly 1 nothing is resampled: 89 to 96. Efforts 0 to 2 are for speed.
+    """
+    return 1.2 if effort > 2 else 1.0
+
 
 DECODER_ERRORS = (
     OSError,
@@ -125,17 +129,18 @@ class Decoded:
     height: float
 
 
-def decode(source: Source, needed: Size) -> Decoded:
+def decode(source: Source, needed: Size, effort: int) -> Decoded:
     """Decode the pixels, at a reduced scale where a JPEG allows it.
 
     `needed` is the largest scaled size (stored orientation, pixels of the whole picture) of any
-    rendition; the result is at least that large on both sides or full size. Raises `CorruptImage`.
+    rendition; the result is at least that large on both sides or full size, by a margin that the
+    highest `effort` of them demands. Raises `CorruptImage`.
     """
     image = source.image
     width, height = float(image.width), float(image.height)
     with decoder_errors_as_ours(source.header.format):
         if source.header.format is Format.JPEG:
-            divisor = dct_divisor(Size(*image.size), needed)
+            divisor = dct_divisor(Size(*image.size), needed, dct_margin(effort))
             reduced = image.draft(None, (image.width // divisor, image.height // divisor))
             if divisor > 1 and reduced is not None:
                 _, (_, _, width, height) = reduced
@@ -145,13 +150,13 @@ def decode(source: Source, needed: Size) -> Decoded:
         return Decoded(_uncovered_as_alpha(load_pixels(image), covered), width, height)
 
 
-def dct_divisor(stored: Size, needed: Size) -> int:
+def dct_divisor(stored: Size, needed: Size, margin: float) -> int:
     """8, 4, 2 or 1: how much smaller a JPEG can be decoded for renditions of the `needed` size."""
     for divisor in (8, 4, 2):
         width, height = stored.width / divisor, stored.height / divisor
         if width == needed.width and height == needed.height:
             return divisor
-        if min(width / needed.width, height / needed.height) >= DCT_MARGIN:
+        if min(width / needed.width, height / needed.height) >= margin:
             return divisor
     return 1
 

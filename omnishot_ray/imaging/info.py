@@ -75,7 +75,7 @@ def describe(data: bytes, limits: Limits) -> ImageInfo:
     source = open_source(data, header)
     mode = source.image.mode
     plan = plan_rendition(source.size, MEASURED)
-    decoded = decode(source, _enough(source, plan.scaled))
+    decoded = decode(source, _enough(source, plan.scaled), effort=0)
     timings.decode = _ms_since(started)
 
     started = perf_counter()

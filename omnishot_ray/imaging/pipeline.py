@@ -101,7 +101,8 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
     check_header(header, limits)
     source = open_source(data, header)
     plans = [_plan(source.size, options) for options in wanted]
-    decoded = decode(source, _needed_of_all(source, wanted, plans))
+    effort = max(options.effort for options in wanted)
+    decoded = decode(source, _needed_of_all(source, wanted, plans), effort)
     timings.decode = _ms_since(started)
 
     sight = Sight(decoded.image, source.orientation, source.icc_profile)

@@ -17,7 +17,7 @@ from omnishot_ray.errors import (
     UnsupportedFormat,
 )
 from omnishot_ray.imaging import pipeline
-from omnishot_ray.imaging.decode import Decoded, dct_divisor
+from omnishot_ray.imaging.decode import Decoded, dct_divisor, dct_margin
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.limits import Limits
@@ -536,24 +536,25 @@ def test_filters_keep_transparency(mode: str, filters: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "needed", "divisor"),
+    ("stored", "needed", "sharp", "fast"),
     [
-        ((400, 400), (200, 200), 2),  # nothing is left to scale
-        ((400, 400), (199, 199), 1),  # nearly nothing: that would blur
-        ((400, 400), (166, 166), 2),
-        ((2725, 2225), (1362, 1112), 1),
-        ((2725, 2225), (720, 588), 2),
-        ((4032, 3024), (1000, 750), 2),
-        ((4032, 3024), (840, 630), 4),
-        ((4032, 3024), (64, 48), 8),
-        ((10, 10), (1, 1), 8),
-        ((10, 10), (10, 10), 1),
+        ((400, 400), (200, 200), 2, 2),  # nothing is left to scale
+        ((400, 400), (199, 199), 1, 2),  # nearly nothing: that would blur
+        ((400, 400), (166, 166), 2, 2),
+        ((2725, 2225), (1362, 1112), 1, 2),
+        ((2725, 2225), (720, 588), 2, 2),
+        ((4032, 3024), (1000, 750), 2, 4),
+        ((4032, 3024), (840, 630), 4, 4),
+        ((4032, 3024), (64, 48), 8, 8),
+        ((10, 10), (1, 1), 8, 8),
+        ((10, 10), (10, 10), 1, 1),
     ],
 )
-def test_a_jpeg_is_decoded_so_small_that_it_costs_no_sharpness(
-    stored: tuple[int, int], needed: tuple[int, int], divisor: int
+def test_a_jpeg_is_decoded_as_small_as_its_renditions_allow(
+    stored: tuple[int, int], needed: tuple[int, int], sharp: int, fast: int
 ) -> None:
-    assert dct_divisor(Size(*stored), Size(*needed)) == divisor
+    assert dct_divisor(Size(*stored), Size(*needed), dct_margin(4)) == sharp
+    assert dct_divisor(Size(*stored), Size(*needed), dct_margin(2)) == fast
 
 
 @pytest.mark.parametrize(
