@@ -7,6 +7,7 @@ file of 28 bytes that claims 90 megapixels is turned away for the price of readi
 
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,12 @@ class Header:
     `_FRAME_COUNT_STOP`, where counting stops; of an APNG those of its animation, whether or not its
     default image is one of them. `scans` is above 1 for a progressive JPEG, and for one whose
     components come one after the other.
+
+    The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
+    are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
+    `lossless` tells the two kinds of WebP apart. `profile`: colours have to be converted to sRGB.
+    `swaps_sides`: upright is a quarter turn away from stored (JPEG). `quantum`: the mean step that
+    the luma of a JPEG is rounded to, 1 for other formats.
     """
 
     format: Format
@@ -32,6 +39,11 @@ class Header:
     alpha: bool = False
     channels: int = 3
     scans: int = 1
+    bits: int = 24
+    lossless: bool = False
+    profile: bool = False
+    swaps_sides: bool = False
+    quantum: float = 1.0
 
 
 _FRAME_COUNT_STOP = 1_024
@@ -64,6 +76,7 @@ def read_header(data: bytes) -> Header:
 def _read_jpeg(data: bytes) -> Header | None:
     """Walk the marker segments up to the frame header (ITU-T T.81 §B.2.2)."""
     at = 2
+    exif = profile = steps = b""
     for _ in range(_MOST_BLOCKS):
         fill = data.find(b"\xff", at)
         code = _NOT_FILL.search(data, fill) if fill >= 0 else None
@@ -78,9 +91,25 @@ def _read_jpeg(data: bytes) -> Header | None:
             scans = _count_scans(data, at + length)
             if scans is None:
                 return None
-            return Header(Format.JPEG, width, height, channels=channels, scans=max(1, scans))
+            return Header(
+                Format.JPEG,
+                width,
+                height,
+                channels=channels,
+                scans=max(1, scans),
+                bits=_jpeg_bits(data[at + 8 : at + 8 + 3 * channels]),
+                profile=bool(profile) and not _says_srgb(profile),
+                swaps_sides=_is_quarter_turned(exif),
+                quantum=sum(steps) / len(steps) if steps else _USUAL_QUANTUM,
+            )
         if marker in (0xDA, 0xD9):
             return None
+        if marker == 0xE1 and data[at + 2 : at + 8] == b"Exif\0\0":
+            exif = exif or data[at + 8 : at + length]
+        if marker == 0xDB:  # its first table; steps of 16 bits are rare and count by their bytes
+            steps = steps or data[at + 3 : at + min(length, 67)]
+        if marker == 0xE2 and data[at + 2 : at + 14] == b"ICC_PROFILE\0":
+            profile = profile or data[at + 14 : at + length]
         at += length
     return None
 
@@ -105,6 +134,39 @@ def _count_scans(data: bytes, at: int) -> int | None:
     return None
 
 
+_USUAL_QUANTUM = 10.0
+"""Where the tables come after the frame header, which they may."""
+
+
+def _jpeg_bits(components: bytes) -> int:
+    """Of a pixel: eight of each component by its share of the samples (T.81 §A.1.1)."""
+    shares = [(factors >> 4) * (factors & 15) for factors in components[1::3]]
+    return 8 * sum(shares) // max(shares, default=1) if all(shares) else 8 * len(shares)
+
+
+def _is_quarter_turned(exif: bytes) -> bool:
+    """Whether the orientation (CIPA DC-008 §4.6.5.1.A) among the first tags is one of 5 to 8."""
+    order = "<" if exif[:2] == b"II" else ">"
+    try:
+        (at,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, at)
+        for index in range(min(entries, _MOST_TAGS)):
+            tag, value = struct.unpack_from(order + "H6xH", exif, at + 2 + 12 * index)
+            if tag >= 0x0112:  # they are in rising order
+                return bool(tag == 0x0112 and 5 <= value <= 8)
+    except struct.error:
+        pass
+    return False
+
+
+_MOST_TAGS = 64
+
+
+def _says_srgb(profile: bytes) -> bool:
+    """Whether sRGB is named, in the text of either version of ICC profiles."""
+    return b"sRGB" in profile or b"s\0R\0G\0B" in profile
+
+
 _MOST_BLOCKS = 4_096
 """Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
 and the walk runs on the event loop of the gateway."""
@@ -122,11 +184,12 @@ def _read_png(data: bytes) -> Header | None:
     """
     if data[12:16] != b"IHDR":
         return None
-    width, height, _, colour = struct.unpack_from(">IIBB", data, 16)
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour)
     if channels is None:
         return None
-    alpha, frames, at = colour in (4, 6), 1, 33
+    bits = depth * (1 if colour == 3 else channels)
+    alpha, profile, frames, at = colour in (4, 6), False, 1, 33
     for _ in range(_MOST_BLOCKS):
         if at + 8 > len(data):
             break
@@ -135,11 +198,22 @@ def _read_png(data: bytes) -> Header | None:
         if kind == b"IDAT":
             break
         alpha = alpha or kind == b"tRNS"
+        if kind == b"iCCP":
+            profile = profile or not _says_srgb(_head_of_iccp(data[at + 8 : at + 8 + length]))
         if kind == b"acTL":
             (claimed,) = struct.unpack_from(">I", data, at + 8)
             frames = min(max(1, claimed), _FRAME_COUNT_STOP)
         at += 12 + length
-    return Header(Format.PNG, width, height, frames, alpha, channels)
+    return Header(Format.PNG, width, height, frames, alpha, channels, bits=bits, profile=profile)
+
+
+def _head_of_iccp(chunk: bytes) -> bytes:
+    """The name, and the beginning of the compressed profile (§11.3.2.3)."""
+    name, _, packed = chunk[:_MOST_PROFILE_BYTES].partition(b"\0")
+    try:
+        return name + zlib.decompressobj().decompress(packed[1:], _MOST_PROFILE_BYTES)
+    except zlib.error:
+        return name
 
 
 def _read_webp(data: bytes) -> Header | None:
@@ -151,17 +225,45 @@ def _read_webp(data: bytes) -> Header | None:
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         alpha = bool(bits >> 28 & 1)
-        return Header(
-            Format.WEBP, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, 1, alpha, 3 + alpha
-        )
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        return Header(Format.WEBP, width, height, 1, alpha, 3 + alpha, lossless=True)
     if kind == b"VP8X":
         flags = data[20]
         width = int.from_bytes(data[24:27], "little") + 1
         height = int.from_bytes(data[27:30], "little") + 1
         alpha = bool(flags & 0x10)
         frames = _count_webp_frames(data) if flags & 0x02 else 1
-        return Header(Format.WEBP, width, height, frames, alpha, 3 + alpha)
+        profile, lossless = bool(flags & 0x20), _is_lossless_webp(data)
+        return Header(
+            Format.WEBP,
+            width,
+            height,
+            frames,
+            alpha,
+            3 + alpha,
+            lossless=lossless,
+            profile=profile and not _says_srgb(data[30 : 30 + _MOST_PROFILE_BYTES]),
+        )
     return None
+
+
+_MOST_PROFILE_BYTES = 4_096
+"""The name stands at the beginning."""
+
+
+def _is_lossless_webp(data: bytes) -> bool:
+    """The kind of the first picture among the chunks, within its frame when it is animated."""
+    at = 12
+    for _ in range(_MOST_BLOCKS):
+        kind = data[at : at + 4]
+        if kind in (b"VP8 ", b"VP8L") or at + 8 > len(data):
+            return kind == b"VP8L"
+        if kind == b"ANMF":
+            at += 24  # its own fields; chunks of the picture follow
+            continue
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        at += 8 + length + (length & 1)
+    return False
 
 
 def _count_webp_frames(data: bytes) -> int:
@@ -222,7 +324,8 @@ def _read_avif(data: bytes) -> Header | None:
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     alpha = b"auxiliary:alpha" in box
     frames = _count_avif_frames(data) if data[8:12] == b"avis" else 1
-    return Header(Format.AVIF, width, height, frames, alpha, 3 + alpha)
+    profile = b"colrprof" in box and not _says_srgb(box)
+    return Header(Format.AVIF, width, height, frames, alpha, 3 + alpha, profile=profile)
 
 
 _MOST_META_BYTES = 256 * 1024

@@ -16,7 +16,7 @@ from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.metadata import bare
 from omnishot_ray.imaging.transcode import make_progressive
 
-_JPEGLI_FROM, _PROGRESSIVE_FROM = 3, 6
+JPEGLI_FROM, PROGRESSIVE_FROM = 3, 6
 """The effort from which jpegli is used, and from which its result is made progressive: that costs
 2.5 times as much again and saves 5 to 6 %."""
 
@@ -36,11 +36,11 @@ def write_jpeg(
     `progressive` None: from effort 6 on. Raises OSError or ValueError for a picture that a JPEG
     cannot hold.
     """
-    if image.mode != "RGB" or effort < _JPEGLI_FROM:
+    if image.mode != "RGB" or effort < JPEGLI_FROM:
         return _write_turbo(image, quality, effort, bool(progressive), exif)
     pixels = image.tobytes()
     data: bytes = pyjpegli.encode(pixels, image.width, image.height, jpegli_quality(quality))
-    if progressive or (progressive is None and effort >= _PROGRESSIVE_FROM):
+    if progressive or (progressive is None and effort >= PROGRESSIVE_FROM):
         data = make_progressive(data)
     return with_exif(data, Format.JPEG, exif)
 
@@ -60,7 +60,7 @@ def _write_turbo(
 ) -> bytes:
     # Huffman tables of its own take a second pass, which doubles the time of a baseline JPEG and
     # saves 0.6 % of a detailed photo, 2.5 % of a soft one.
-    settings: dict[str, Any] = {"optimize": effort >= _JPEGLI_FROM, "progressive": progressive}
+    settings: dict[str, Any] = {"optimize": effort >= JPEGLI_FROM, "progressive": progressive}
     if exif:
         settings["exif"] = exif
     sink = io.BytesIO()

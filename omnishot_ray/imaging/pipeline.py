@@ -138,6 +138,7 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
 
             started = perf_counter()
             format = choose_format(options, header, has_transparency(image))
+            _check_source_format(options, header, format)
             exif = exif_for(source.exif, options.metadata)
             kept = None
             if format is header.format and is_unchanged(source, plan, orientation, options):
@@ -192,16 +193,20 @@ def _make_films(
 def choose_format(options: Options, header: Header, transparent: bool) -> Format:
     """The format of a result: the one asked for, the source's, or by what the client can show."""
     if options.format == "source":
-        format = header.format if header.format in OUTPUT_FORMATS else Format.PNG
-        animated = options.animated if header.frames > 1 else None  # a still loses nothing
-        check_consistency(replace(options, format=format.value, animated=animated))
-        return format
+        return header.format if header.format in OUTPUT_FORMATS else Format.PNG
     if options.format != "auto":
         return Format(options.format)
     possible = [f for f in options.accept if not options.lossless or f in LOSSLESS]
     if possible:
         return possible[0]
     return Format.PNG if transparent or options.lossless else Format.JPEG
+
+
+def _check_source_format(options: Options, header: Header, format: Format) -> None:
+    """Raise `ContradictoryOptions` where the source's format lacks what is asked for beside it."""
+    if options.format == "source":
+        animated = options.animated if header.frames > 1 else None  # a still loses nothing
+        check_consistency(replace(options, format=format.value, animated=animated))
 
 
 def _check_output(plan: Plan, limits: Limits) -> None:

@@ -1,6 +1,7 @@
 """The estimate orders tasks rightly; how good its milliseconds are, the benchmarks tell."""
 
 import itertools
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from omnishot_ray.serving.dispatch import DispatchConfig
 from tests import corpus
 from tests.corpus import VALID, Picture
 
-PHOTO = Header(Format.JPEG, 2000, 1250)
+PHOTO = Header(Format.JPEG, 2000, 1250, bits=12, quantum=10.0)
 PHOTO_BYTES = 700_000
 
 
@@ -137,7 +138,7 @@ def test_every_frame_costs(format: str) -> None:
 
 def test_a_first_frame_costs_as_little_as_a_picture() -> None:
     still = Options(width=200, format="webp", animated=False)
-    assert cost(MOVING, 500_000, still) == cost(replace(MOVING, frames=1), 500_000, still)
+    assert cost(MOVING, 500_000, still) == cost(replace(MOVING, frames=1), 25_000, still)
     assert cost(MOVING, 500_000, Options(width=200, format="webp")) > 4 * cost(
         MOVING, 500_000, still
     )
@@ -152,7 +153,8 @@ def test_frames_that_change_all_over_cost_more() -> None:
 def test_an_apng_that_will_not_be_played_costs_one_picture() -> None:
     many = Header(Format.PNG, 128, 64, frames=1024)
     wanted = Options(format="webp")
-    assert cost(many, 30_000, wanted) == cost(replace(many, frames=1), 30_000, wanted)
+    first = cost(replace(many, frames=1), 30_000 // 1024, wanted)
+    assert cost(many, 30_000, wanted) == pytest.approx(first, rel=0.05)
 
 
 def test_a_palette_is_not_made_on_the_event_loop() -> None:
@@ -172,11 +174,12 @@ def test_a_thumbnail_of_a_small_picture_stays_inline(name: str) -> None:
     assert estimate < DispatchConfig().inline_ms
 
 
-def test_four_platforms_of_a_photo_go_to_the_pool() -> None:
+def test_four_platforms_of_a_camera_photo_go_to_the_pool() -> None:
     names = ("instagram-post", "x-post", "open-graph", "pinterest-pin")
     wanted = [parse_options({"platform": name}) for name in names]
     assert cost(PHOTO, PHOTO_BYTES, *wanted) > 40
-    assert cost(PHOTO, PHOTO_BYTES, *wanted) > DispatchConfig().inline_ms
+    photo = replace(PHOTO, width=4032, height=3024)
+    assert cost(photo, 3_300_000, *wanted) > DispatchConfig().inline_ms
 
 
 @pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)
@@ -184,6 +187,86 @@ def test_every_source_has_an_estimate(picture: Picture) -> None:
     data = picture.data
     for format in ("auto", "source", *OUTPUT_FORMATS):
         assert 0 < estimate_ms(len(data), read_header(data), [Options(format=format)]) < 120_000
+
+
+MOVING_FORMATS = (Format.PNG, Format.WEBP, Format.AVIF, Format.GIF)
+SPREAD = [
+    Options(width=width, format=format, effort=effort, progressive=progressive)
+    for width in (20, 300)
+    for format in OUTPUT_FORMATS
+    for effort in range(10)
+    for progressive in (None, True)
+] + [
+    Options(width=20, height=20, gravity="face", format="png", palette=True, trim=5),
+    Options(width=20, format="webp", lossless=True),
+    Options(width=200, enlarge=True, quality="auto", blur=1, sharpen=1, normalize=True),
+    Options(width=90, height=90, fit="contain", background="blur", rotate=90, grayscale=True),
+    Options(max_bytes=100),
+    Options(format="png", max_bytes=100),
+]
+
+
+@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_every_work_has_a_coefficient(format: Format, channels: int) -> None:
+    """A name that the coefficients lack would be an error of the service."""
+    for alpha, frames, lossless in ((False, 1, False), (True, 1, True), (True, 3, False)):
+        frames = frames if format in MOVING_FORMATS else 1
+        header = Header(
+            format, 60, 40, frames, alpha, channels, frames, 8 * channels, lossless, profile=alpha
+        )
+        assert estimate_info_ms(500, header) > 0
+        for options in SPREAD:
+            assert estimate_ms(500, header, [options]) > 0
+
+
+@pytest.mark.parametrize("quality", [1, 40, 90, 100])
+def test_quality_only_matters_where_there_is_one(quality: int) -> None:
+    by_format = {
+        format: cost(PHOTO, PHOTO_BYTES, Options(width=500, format=format, quality=quality))
+        / cost(PHOTO, PHOTO_BYTES, Options(width=500, format=format))
+        for format in OUTPUT_FORMATS
+    }
+    assert by_format["png"] == by_format["gif"] == 1
+    assert all(0.5 < ratio < 3 for ratio in by_format.values())
+
+
+def test_a_picture_that_lies_on_its_side_is_planned_upright() -> None:
+    wanted = Options(width=400, format="webp")
+    lying = replace(PHOTO, swaps_sides=True)
+    upright = replace(PHOTO, width=PHOTO.height, height=PHOTO.width)
+    assert cost(lying, PHOTO_BYTES, wanted) == pytest.approx(
+        cost(upright, PHOTO_BYTES, wanted), rel=0.05
+    )
+    assert cost(lying, PHOTO_BYTES, wanted) > 1.5 * cost(PHOTO, PHOTO_BYTES, wanted)
+
+
+def test_coarse_steps_tell_of_more_detail() -> None:
+    wanted = Options(width=500, format="avif")
+    assert cost(replace(PHOTO, quantum=30.0), PHOTO_BYTES, wanted) > 1.1 * cost(
+        replace(PHOTO, quantum=3.0), PHOTO_BYTES, wanted
+    )
+
+
+def test_transparency_costs_most_where_webp_tries_hardest() -> None:
+    """Seconds where a photo takes 40 ms."""
+    wanted = Options(width=400, format="webp", effort=7)
+    logo = Header(Format.PNG, 1000, 800, alpha=True, channels=4, bits=32)
+    assert cost(logo, 200_000, wanted) > 10 * cost(
+        replace(logo, alpha=False, channels=3), 200_000, wanted
+    )
+
+
+def test_an_estimate_takes_no_time() -> None:
+    """It is made on the event loop, for every request: 15 µs where it was measured."""
+    wanted = [Options(width=600)]
+    best = float("inf")
+    for _ in range(10):
+        started = time.process_time()
+        for _ in range(100):
+            estimate_ms(PHOTO_BYTES, PHOTO, wanted)
+        best = min(best, (time.process_time() - started) / 100)
+    assert best < 100e-6
 
 
 # Describing a picture.
@@ -198,10 +281,11 @@ def test_larger_sources_cost_more_to_describe(format: Format) -> None:
     assert by_size == sorted(set(by_size))
 
 
-def test_the_size_of_the_source_hardly_matters_to_the_look() -> None:
-    """A JPEG is decoded small: most of what is left is reading its bytes."""
-    small, large = Header(Format.JPEG, 1000, 1000), Header(Format.JPEG, 8000, 8000)
-    assert estimate_info_ms(100_000, large) < 4 * estimate_info_ms(100_000, small)
+def test_a_large_source_is_decoded_small_for_the_look() -> None:
+    small, large = replace(PHOTO, width=1000), replace(PHOTO, width=8000, height=10_000)
+    in_full = estimate_ms(100_000, large, [Options(format="jpeg")])
+    assert estimate_info_ms(100_000, large) < 10 * estimate_info_ms(100_000, small)
+    assert estimate_info_ms(100_000, large) < in_full / 5
 
 
 @pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)

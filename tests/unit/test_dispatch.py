@@ -131,7 +131,7 @@ async def test_cheap_work_goes_to_the_pool_when_the_inline_thread_is_busy() -> N
     pool = HandMovedPool()
     config = DispatchConfig(inline_ms=1e9, inline_waiting_ms=1)
     dispatcher = Dispatcher(pool, config, Limits())
-    first, second = start(dispatcher, task("a", encode(noise(300, 300))), task("b"))
+    first, second = start(dispatcher, task("a", encode(noise(700, 700))), task("b"))
     sent = await nth_batch(pool, 1)
     assert sent.names == "b"
     sent.succeed()

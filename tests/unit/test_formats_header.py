@@ -263,6 +263,42 @@ def test_a_png_chunk_longer_than_the_file_ends_the_walk() -> None:
     assert read_header(data).width == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("jpeg420_progressive_flower_2268x1512", {"bits": 12, "profile": False}),
+        ("product_jar_on_white_1125x1800_adobergb_icc", {"bits": 24, "profile": True}),
+        ("cmyk_ycck_swop_icc_500x333", {"bits": 32, "profile": True}),
+        ("exif_landscape_orientation_3", {"swaps_sides": False}),
+        ("exif_landscape_orientation_5", {"swaps_sides": True}),
+        ("png_palette_alpha_828x322", {"bits": 8}),
+        ("png_rgb_16bit_360x182", {"bits": 48, "profile": False}),
+        ("png_display_p3_8x8", {"bits": 32, "profile": True}),
+        ("webp_lossless_1000x307", {"lossless": True}),
+        ("webp_alpha_300x300", {"lossless": False, "alpha": True}),
+        ("webp_animated_squares_80x80", {"lossless": False}),
+        ("avif_paris_icc_exif_403x302", {"profile": False}),
+    ],
+)
+def test_the_header_tells_what_the_estimate_asks(name: str, said: dict[str, object]) -> None:
+    header = read_header(corpus.read(name))
+    assert {field: getattr(header, field) for field in said} == said
+
+
+def test_the_quantum_is_the_mean_step_of_the_luma() -> None:
+    data = corpus.read("photo_flower_480x360")
+    with Image.open(io.BytesIO(data)) as image:
+        steps = image.quantization[0]
+    assert read_header(data).quantum == sum(steps) / 64
+
+
+def test_a_lossless_animation_is_told_by_its_first_frame() -> None:
+    sink = io.BytesIO()
+    frames = [noise(40, 30), noise(40, 30).rotate(180)]
+    frames[0].save(sink, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert read_header(sink.getvalue()).lossless
+
+
 def test_scans_are_counted_in_the_pixels_only() -> None:
     """A comment that looks like a thousand scans is no scan."""
     data = encode(noise(40, 40), "JPEG", progressive=True)

@@ -1,0 +1,318 @@
+"""Coefficients of the estimate, fitted to measured tasks, and written as the module that has them.
+
+Numpy only: positive coefficients by the logarithm of estimated over measured, so that half as much
+and twice as much are errors of one size, and with outliers of little weight. Fitted to the stages
+of a task as well as to the whole.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from math import log, log10
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cost_tasks import Measured
+from omnishot_ray.imaging import cost
+from omnishot_ray.imaging.coefficients import SIZES
+from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
+from omnishot_ray.imaging.geometry import Size, plan_rendition
+from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.options import Options
+
+MOVING_FORMATS = (Format.PNG, Format.WEBP, Format.AVIF, Format.GIF)
+Vector = NDArray[np.float64]
+Sizes = dict[Format, tuple[float, float, float, float]]
+
+STAGES = ("decode", "encode", "rest")
+_LADDERS = (
+    ("jpeg.turbo", "jpeg.turbo.optimized", "jpeg.turbo.progressive"),
+    ("jpeg.turbo", "jpeg.jpegli", "jpeg.transcoded"),
+    tuple(f"png.{effort}" for effort in range(10)),
+    tuple(f"webp.{method}" for method in range(7)),
+    tuple(f"webp.lossless.{effort}" for effort in range(10)),
+    tuple(f"avif.{speed}" for speed in range(9, 3, -1)),
+    tuple(f"alpha.webp.{method}" for method in range(7)),
+    ("gif.quick", "gif.best"),
+    tuple(f"film.webp.{step}" for step in range(8)),
+    tuple(f"film.webp.lossless.{effort}" for effort in range(10)),
+    ("film.gif.quick", "film.gif.best"),
+)
+"""Encoders and their steps, each of which costs at least what the one before it does."""
+
+
+def fit(rows: Sequence[Measured]) -> tuple[Sizes, dict[str, float]]:
+    """Sizes and coefficients. The sizes are in use afterwards."""
+    sizes = fit_sizes(rows)
+    SIZES.update(sizes)
+    return sizes, fit_coefficients(rows)
+
+
+def fit_sizes(rows: Sequence[Measured]) -> Sizes:
+    """Bytes per pixel of a JPEG from those of its source and the scale, by source format."""
+    samples: dict[Format, list[tuple[float, ...]]] = defaultdict(list)
+    for row in rows:
+        if len(row.task.wanted) != 1 or not row.task.name.startswith("jpeg "):
+            continue
+        (options,) = row.task.wanted
+        if options.quality or options.max_bytes:
+            continue
+        header = row.header
+        upright = Size(header.width, header.height)
+        if header.swaps_sides:
+            upright = Size(*reversed(upright))
+        scaled = plan_rendition(upright, options).scaled
+        pixels = scaled.width * scaled.height
+        if pixels < _LEAST_PIXELS:
+            continue
+        stored = header.width * header.height
+        source = row.size_bytes / (stored * header.frames)
+        result = max(1, row.sizes[0] - _EMPTY_JPEG) / pixels
+        samples[header.format].append(
+            (log(result), log(source), -log(pixels / stored), log(max(1.0, header.quantum)))
+        )
+    return {format: _fit_power(samples[format]) for format in Format}
+
+
+_LEAST_PIXELS = 2_000
+_EMPTY_JPEG = 600
+_USUAL_EXPONENT, _USUAL_GROWTH = 0.5, 0.15
+"""What formats are taken to have of which there are too few files to tell."""
+
+
+def _fit_power(samples: Sequence[tuple[float, ...]]) -> tuple[float, float, float, float]:
+    if not samples:
+        return 0.2, 0.0, _USUAL_GROWTH, 0.0
+    table = np.array(samples)
+    result, source, scaling, quantum = table.T
+    one = np.ones_like(source)
+    matrix = np.stack([one, source, scaling, quantum], axis=1)
+    doubt = np.diag([1e-6, _DOUBT, _DOUBT, 1e-3])
+    usual = np.array([0.0, _USUAL_EXPONENT, _USUAL_GROWTH, 0.0])
+    found = np.linalg.solve(matrix.T @ matrix + doubt, matrix.T @ result + doubt @ usual)
+    factor, exponent, growth, coarseness = found.tolist()
+    return float(np.exp(factor)), max(0.0, exponent), max(0.0, growth), coarseness
+
+
+_DOUBT = 10.0
+
+
+def fit_coefficients(rows: Sequence[Measured]) -> dict[str, float]:
+    """Milliseconds of each unit of work; next to nothing for what no task has."""
+    names = _all_names()
+    column = {name: index for index, name in enumerate(names)}
+    amounts = np.zeros((len(rows), len(names)))
+    for index, row in enumerate(rows):
+        for name, amount in _amounts(row).items():
+            amounts[index, column[name]] = amount
+    took = np.array([row.ms for row in rows])
+    parts, targets, weights = [amounts], [took], [np.ones(len(rows))]
+    for stage in STAGES:
+        mask = np.array([_stage(name) == stage for name in names], float)
+        measured = np.array([measured_ms(row, stage) for row in rows])
+        parts.append(amounts * mask)
+        targets.append(measured)
+        weights.append(np.sqrt(measured / took) * _WEIGHT_OF_STAGES)
+    matrix = np.concatenate(parts) @ _steps(names)
+    floor = np.tile(took * _FLOOR, len(parts))
+    increments = _fit(matrix, np.concatenate(targets), np.concatenate(weights), floor)
+    return dict(zip(names, (float(value) for value in _steps(names) @ increments), strict=True))
+
+
+_WEIGHT_OF_STAGES = 0.5
+"""Against the whole: right sums of wrong parts are not right for other tasks."""
+_FLOOR = 0.02
+"""Of the whole; what takes less counts as that."""
+
+
+def _stage(name: str) -> str:
+    stage = name.partition(".")[0]
+    return stage if stage in ("decode", "encode") else "rest"
+
+
+def measured_ms(row: Measured, stage: str) -> float:
+    """What a stage took; `rest` is the transform and what is in none of them."""
+    if stage in row.stages:
+        return row.stages[stage]
+    return max(0.0, row.ms - row.stages["decode"] - row.stages["encode"])
+
+
+def estimated_ms(row: Measured, stage: str) -> float:
+    """What a stage is estimated to take."""
+    amounts = _amounts(row)
+    return sum(cost.MS[name] * some for name, some in amounts.items() if _stage(name) == stage)
+
+
+def _amounts(row: Measured) -> dict[str, float]:
+    amounts: dict[str, float] = defaultdict(float)
+    wanted = row.task.wanted
+    work = (
+        cost.count_work(row.size_bytes, row.header, wanted)
+        if wanted
+        else cost.count_info_work(row.size_bytes, row.header)
+    )
+    for name, amount in work:
+        amounts[name] += amount
+    return amounts
+
+
+def _all_names() -> list[str]:
+    """Every coefficient that any task may ask for."""
+    headers = [
+        Header(format, 40, 30, frames, alpha, channels, scans, bits, lossless, profile, swaps)
+        for format, frames, alpha, channels, scans, bits, lossless, profile, swaps in product(
+            Format, (1, 2), (False, True), (1, 3, 4), (1, 2), (8, 24), *[(False, True)] * 3
+        )
+        if frames == 1 or format in MOVING_FORMATS
+    ]
+    options = [
+        Options(format=format, effort=effort, progressive=progressive)
+        for format in OUTPUT_FORMATS
+        for effort in range(10)
+        for progressive in (None, True)
+    ]
+    options += [Options(width=9, format="webp", lossless=True, effort=e) for e in range(10)]
+    options += [Options(format=f, quality="auto") for f in ("jpeg", "webp", "avif")]
+    options += [
+        Options(width=9, height=9, gravity=gravity, palette=True, format="png", trim=9, blur=1)
+        for gravity in ("attention", "face")
+    ]
+    options.append(Options(width=9, max_bytes=1, grayscale=True, normalize=True, sharpen=1))
+    options.append(Options(width=9, max_bytes=1, format="png"))
+    options.append(Options(width=99, height=99, fit="contain", background="blur", rotate=90))
+    options += [Options(width=width, enlarge=True) for width in (4, 8, 16, 80)]
+    names = {name for one in headers for name, _ in cost.count_info_work(100, one)}
+    names |= {name for one in headers for name, _ in cost.count_work(100, one, options)}
+    for one in headers[:: len(headers) // 40]:
+        names |= {n for some in options for n, _ in cost.count_work(100, one, [some])}
+    moving = Header(Format.GIF, 40, 30, 2)
+    names |= {name for some in options for name, _ in cost.count_work(100, moving, [some])}
+    names |= {f"decode.jpeg.idct.{divisor}" for divisor in (1, 2, 4, 8)}
+    return sorted(names)
+
+
+def _steps(names: Sequence[str]) -> Vector:
+    """Square matrix: a coefficient is its own increment and those of the steps below it."""
+    column = {name: index for index, name in enumerate(names)}
+    matrix = np.eye(len(names))
+    for ladder, suffix in product(_LADDERS, ("", ".mb", ".mp")):
+        known = [column[name] for step in ladder if (name := f"encode.{step}{suffix}") in column]
+        for place, index in enumerate(known):
+            matrix[index, known[:place]] = 1.0
+    return matrix
+
+
+def _fit(matrix: Vector, target: Vector, weight: Vector, floor: Vector) -> Vector:
+    """Positive coefficients by the logarithm of estimated over measured.
+
+    Levenberg–Marquardt over the logarithms of the coefficients (Marquardt, SIAM Journal 11, 1963).
+    """
+    aim = np.log(target + floor)
+    used = matrix.max(axis=0) > 0
+    matrix = matrix[:, used]
+    logs = _starts(matrix, target)
+    damping = 1.0
+
+    def errors(logs: Vector) -> tuple[Vector, Vector]:
+        made = matrix @ np.exp(logs) + floor
+        return np.log(made) - aim, made
+
+    for usual_error, rounds in _ROUNDS:
+        found, made = errors(logs)
+        for _ in range(rounds):
+            trust = weight**2 / (1 + (found / usual_error) ** 2)
+            slopes = matrix * np.exp(logs) / made[:, None]
+            gram = slopes.T @ (slopes * trust[:, None])
+            pull = slopes.T @ (trust * found) + _PULL * (logs - _LEAST_LOG)
+            stiff = damping * np.diag(gram) + _PULL
+            step = np.linalg.solve(gram + np.diag(stiff), pull)
+            tried = np.maximum(logs - np.clip(step, -1, 1), _LEAST_LOG)
+            new_found, new_made = errors(tried)
+            if _loss(new_found, weight, usual_error) < _loss(found, weight, usual_error):
+                logs, found, made = tried, new_found, new_made
+                damping = max(1e-3, damping / 3)
+            else:
+                damping = min(1e6, damping * 4)
+    result = np.zeros(len(used))
+    result[used] = np.exp(logs)
+    return result
+
+
+_START = 0.1
+_LEAST_LOG = -12.0
+_PULL = 1e-4
+"""Towards nothing, for what the tasks do not tell apart."""
+_ROUNDS = ((8.0, 30), (1.0, 25), (0.25, 35))
+"""The error beyond which a task counts as an outlier (as in Cauchy's distribution), and steps."""
+
+
+def _starts(matrix: Vector, target: Vector) -> Vector:
+    """Of each coefficient a part of what it would have to be if there were no other."""
+    alone = [median(target[some > 0] / some[some > 0]) for some in matrix.T]
+    return np.log(np.maximum(_START * np.array(alone), 1e-3))
+
+
+def _loss(found: Vector, weight: Vector, usual_error: float) -> float:
+    return float((weight**2 * np.log1p((found / usual_error) ** 2)).sum())
+
+
+def write_module(sizes: Sizes, coefficients: Mapping[str, float]) -> str:
+    """The Python source of `imaging/coefficients.py`."""
+    return _MODULE.format(
+        sizes="\n".join(
+            f"    Format.{format.name}: ({', '.join(_short(value) for value in sizes[format])}),"
+            for format in Format
+        ),
+        ms="\n".join(f'    "{name}": {_short(value)},' for name, value in coefficients.items()),
+    )
+
+
+def _short(value: float) -> str:
+    """Three digits, as a float that needs no exponent."""
+    if value <= 0:
+        return "0.0"
+    digits = max(1, 2 - int(log10(value) // 1))
+    return str(round(value, min(digits, 4)))
+
+
+_MODULE = '''"""What a unit of work takes. Written by `python -m benchmarks.cost --fit`.
+
+Milliseconds on one core of the machine that `benchmarks/results/cost.md` names.
+"""
+
+from omnishot_ray.imaging.formats import Format
+
+SIZES: dict[Format, tuple[float, float, float, float]] = {{
+    # factor, exponent, growth, coarseness
+{sizes}
+}}
+"""Bytes of a pixel of a rendition as a JPEG of quality 80: factor × bytes of a pixel of the source
+** exponent × scaling ** -growth × quantum ** coarseness. By the format of the source."""
+
+MS: dict[str, float] = {{
+{ms}
+}}
+"""By the names that `cost.py` counts by. `.mp` is for a megapixel, `.mb` for a megabyte of the
+source where it is decoded, and for a megapixel times its detail where it is encoded."""
+'''
+
+
+def apply(sizes: Sizes, coefficients: Mapping[str, float]) -> None:
+    """Let the estimates of this process use them."""
+    SIZES.update(sizes)
+    cost.MS.clear()
+    cost.MS.update(coefficients)
+
+
+def errors(rows: Iterable[Measured]) -> Vector:
+    """Estimate over measured, less one, of each row."""
+    return np.array([estimate(row) / row.ms - 1 for row in rows])
+
+
+def estimate(row: Measured) -> float:
+    """What the service would have taken it for."""
+    if row.task.wanted:
+        return cost.estimate_ms(row.size_bytes, row.header, row.task.wanted)
+    return cost.estimate_info_ms(row.size_bytes, row.header)

@@ -1,0 +1,215 @@
+"""What there is to do to encode a rendition, in the units of `cost.py`.
+
+How busy a picture is shows in its bytes per pixel, which is what its encoding depends on beside its
+size. What cannot be told from them: how many colours it has, which filter suits a PNG, how many
+qualities a search has to try, how soon two frames of an animation differ.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from math import log2, sqrt
+
+from omnishot_ray.imaging.coefficients import SIZES
+from omnishot_ray.imaging.encode import AVIF_SPEEDS, WEBP_METHODS, asked_quality
+from omnishot_ray.imaging.formats import LOSSY, Format
+from omnishot_ray.imaging.geometry import Plan
+from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.jpeg import JPEGLI_FROM, PROGRESSIVE_FROM
+from omnishot_ray.imaging.options import Options
+
+Work = tuple[str, float]
+"""The name of a coefficient, and how many of its units there are to do."""
+
+MEGA = 1e-6
+
+
+@cache
+def names(stage: str, kind: str) -> tuple[str, str, str]:
+    """A fixed amount, one by bytes (or what stands for them), one by megapixels."""
+    return f"{stage}.{kind}", f"{stage}.{kind}.mb", f"{stage}.{kind}.mp"
+
+
+def is_transparent(header: Header) -> bool:
+    """Most GIFs that name a transparent colour use it between their frames, not in the first."""
+    return header.alpha and header.format is not Format.GIF
+
+
+def megapixels(size: tuple[int, int]) -> float:
+    """Of a picture of that width and height."""
+    return size[0] * size[1] * MEGA
+
+
+def _detail(size_bytes: int, header: Header, plan: Plan) -> float:
+    """Bytes per pixel of a rendition as a JPEG of quality 80, by those of the source.
+
+    A picture scaled down has more to show in each pixel, and one that was stored with coarse
+    steps has more than its bytes tell.
+    """
+    factor, exponent, growth, coarseness = SIZES[header.format]
+    per_pixel = size_bytes / (header.width * header.height * header.frames)
+    scaling = (plan.scaled.width * plan.scaled.height) / (plan.crop.width * plan.crop.height)
+    detail = factor * per_pixel**exponent * scaling**-growth * header.quantum**coarseness
+    return min(max(float(detail), _LEAST_DETAIL), _MOST_DETAIL)
+
+
+_LEAST_DETAIL, _MOST_DETAIL = 0.02, 0.8
+
+
+def count_encode(
+    format: Format, size_bytes: int, header: Header, options: Options, plan: Plan
+) -> Iterator[Work]:
+    """All that is to be done to encode a still rendition."""
+    pixels = megapixels(plan.output)
+    # What pads a picture has no detail.
+    busy = _detail(size_bytes, header, plan) * megapixels(plan.scaled)
+    encoder = _encoder(format, header, options)
+    times, quality = 1.0, asked_quality(format, options)
+    if options.quality == "auto" and format in LOSSY and not options.lossless:
+        times, quality = _AUTO_TRIES, _AUTO_QUALITY
+        yield _AUTO[format], pixels * times
+    if is_transparent(header) and not options.lossless:
+        yield _alpha(format, options.effort), pixels * times
+    likely = busy * 1e6 * _BYTES_TO_JPEG[format] * _growth(format, quality)
+    busy *= _growth(format, quality) ** _TIME_GROWTH[format]
+    yield from _count_tries(encoder, header, options, times, pixels, busy)
+    if options.max_bytes and likely > options.max_bytes and format is not Format.GIF:
+        if format is Format.PNG:
+            encoder = "png.palette"
+        # The qualities tried are around the one that fits.
+        busy *= sqrt(options.max_bytes / likely)
+        yield from _count_tries(encoder, header, options, log2(quality), pixels, busy)
+
+
+def _count_tries(
+    encoder: str, header: Header, options: Options, times: float, pixels: float, busy: float
+) -> Iterator[Work]:
+    """So many encodes of `pixels` megapixels; `busy` are megabytes as a JPEG."""
+    base, by_detail, by_pixels = names("encode", encoder)
+    grey = header.channels < 3 or options.grayscale
+    family = encoder.partition(".")[0]
+    bases = 1.0
+    if encoder in _PALETTES:
+        bases = (busy / (busy + _FEW_COLOURS)) ** 2
+        if grey or header.format is Format.GIF:
+            times *= _OF_FEW_COLOURS
+    elif family == "png":
+        yield "encode.png.large", times * max(0.0, pixels - _LARGE_MP)
+        if grey:
+            pixels, busy = pixels / 3, busy / 3
+    elif family != "jpeg":
+        bases = sqrt(pixels)
+    yield _ONE_ENCODE[family], times
+    yield base, times * bases
+    yield by_detail, times * pixels * (busy / pixels) ** _DETAIL_POWER[family]
+    yield by_pixels, times * pixels
+
+
+_ONE_ENCODE = {format.value: f"encode.{format.value}" for format in Format}
+_DETAIL_POWER = {"jpeg": 1.0, "png": 0.5, "webp": 0.5, "avif": 0.6, "gif": 0.5}
+"""How the time follows the bytes."""
+_PALETTES = frozenset({"png.palette", "gif.best", "gif.quick"})
+_OF_FEW_COLOURS = 0.1
+"""Palettes of greys, and of what had a palette before, are made in a tenth of the time."""
+_FEW_COLOURS = 0.001
+"""Megabytes as a JPEG. Above it a palette is made of a sample and takes as long for more."""
+_LARGE_MP = 0.25
+"""From here on the planes of numpy that are filtered do not fit in the processor's cache."""
+
+_AUTO_TRIES, _AUTO_QUALITY = 6.2, 70
+_AUTO = {format: f"encode.auto.{format}" for format in LOSSY}
+_BYTES_TO_JPEG = {
+    Format.JPEG: 1.0,
+    Format.WEBP: 0.75,
+    Format.AVIF: 0.55,
+    Format.PNG: 8.0,
+    Format.GIF: 3.0,
+}
+"""Bytes of a rendition in units of a JPEG's."""
+
+
+_TIME_GROWTH = {format: 0.2 if format is Format.AVIF else 1.0 for format in Format}
+"""How the time of an encoder follows its bytes when the quality changes: as their power."""
+
+
+@cache
+def _alpha(format: Format, effort: int) -> str:
+    """The name of what transparency costs more: WebP compresses it as hard as it was told to."""
+    name = f"encode.alpha.{format}"
+    return f"{name}.{WEBP_METHODS[effort]}" if format is Format.WEBP else name
+
+
+def _growth(format: Format, quality: int) -> float:
+    """Bytes at a quality in units of those at the default."""
+    if format not in LOSSY:
+        return 1.0
+    return 45.0 / (125.0 - quality) if format is not Format.AVIF else 2.0 ** ((quality - 60) / 18)
+
+
+def _encoder(format: Format, header: Header, options: Options) -> str:
+    """The name of the encoder and its step, of which there are fewer than efforts."""
+    effort = options.effort
+    if format is Format.JPEG:
+        if effort < JPEGLI_FROM:
+            return "jpeg.turbo.progressive" if options.progressive else "jpeg.turbo"
+        grey = options.grayscale or header.channels == 1 or header.channels == 2
+        progressive = options.progressive
+        if grey:
+            return "jpeg.turbo.progressive" if progressive else "jpeg.turbo.optimized"
+        if progressive or (progressive is None and effort >= PROGRESSIVE_FROM):
+            return "jpeg.transcoded"
+        return "jpeg.jpegli"
+    return _encoder_step(format, effort, options.palette, options.lossless)
+
+
+@cache
+def _encoder_step(format: Format, effort: int, palette: bool, lossless: bool) -> str:
+    if format is Format.PNG:
+        return "png.palette" if palette else f"png.{effort}"
+    if format is Format.WEBP:
+        if lossless:
+            return f"webp.lossless.{effort}"
+        return f"webp.{WEBP_METHODS[effort]}"
+    if format is Format.AVIF:
+        return f"avif.{AVIF_SPEEDS[effort]}"
+    return "gif.best" if effort > 2 else "gif.quick"
+
+
+# Animations.
+
+
+def _busyness(size_bytes: int, header: Header) -> float:
+    """From 0, frames that are all alike, to 1, frames that share nothing."""
+    pixels = header.width * header.height * header.frames
+    return min(1.0, size_bytes / pixels / _BUSY_BYTES_PER_PX[header.format])
+
+
+_BUSY_BYTES_PER_PX = {Format.GIF: 0.4, Format.PNG: 1.0, Format.WEBP: 0.12, Format.AVIF: 0.08}
+"""Size of an animation in which every pixel of every frame changes, as in a panned photo. Most are
+far smaller, and their frames are encoded in a tenth of the time."""
+
+
+def count_film(
+    format: Format, size_bytes: int, header: Header, options: Options, plan: Plan
+) -> Iterator[Work]:
+    """All that is to be done to encode all frames of a rendition."""
+    busy, frames = _busyness(size_bytes, header), header.frames
+    if format is Format.GIF:
+        encoder = "gif.best" if options.effort > 2 else "gif.quick"
+    elif options.lossless:
+        encoder = f"webp.lossless.{options.effort}"
+    else:
+        encoder = f"webp.{min(7, options.effort)}"
+    fixed, by_busyness, by_pixels = names("encode.film", encoder)
+    pixels = megapixels(plan.output) * frames
+    times = 1.0
+    if options.max_bytes and format is not Format.GIF:
+        likely = pixels * 1e6 * _FILM_BYTES_PER_PX * busy
+        if likely > options.max_bytes:
+            times += log2(asked_quality(format, options))
+    yield "encode.film", 1.0
+    yield fixed, times * frames
+    yield by_busyness, times * pixels * busy
+    yield by_pixels, times * pixels
+
+
+_FILM_BYTES_PER_PX = 0.15
