@@ -146,11 +146,9 @@ def print_page(rows: Sequence[Measured], held_out: float | None) -> None:
 
 
 _UNKNOWN = """
-What a header does not tell, and what it makes of the time: how many colours a picture has (a
-palette of a logo takes a tenth of that of a photo), which filter suits a PNG (Paeth takes three
-times as long as the others), whether alpha hides anything, whether a size is met at once or
-searched for, how much of a noisy photo is left when it is scaled down. With the bytes of the very
-result known beforehand two thirds of the AVIFs would still be all that is met."""
+What a header does not tell: how many colours a picture has (a palette of a logo takes a tenth of the
+time of that of a photo), which filter suits a PNG, whether alpha hides anything, whether a size is
+met at once or searched for, how much of a noisy photo is left when it is scaled down."""
 
 
 def _estimate_us() -> float:
