@@ -161,7 +161,7 @@ def _pan(files: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
         yield f"{PANNED}.{format}", sink.getvalue()
 
 
-PANNED = "panned"
+PANNED = "panned_flower_480"
 _PANNED_OVER = "photo_flower_480x360.jpg"
 
 
