@@ -48,7 +48,7 @@ def main() -> int:
         "--corpus", type=Path, default=next(path for path in CORPORA if path.exists())
     )
     parser.add_argument("--measured", type=Path)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
     rows = measure_all(arguments.corpus, arguments.measured, arguments.runs)
     held_out: dict[str, float] | None = None

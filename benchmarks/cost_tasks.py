@@ -165,7 +165,7 @@ PANNED = "panned_flower_480"
 _PANNED_OVER = "photo_flower_480x360.jpg"
 
 
-def measure(file: str, data: bytes, header: Header, task: Task, runs: int = 5) -> Measured | None:
+def measure(file: str, data: bytes, header: Header, task: Task, runs: int = 3) -> Measured | None:
     """Do a task several times, fewer when it is long; None when it cannot be done."""
     best: Measured | None = None
     spent = 0.0
