@@ -161,11 +161,11 @@ def _pan(files: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
         yield f"{PANNED}.{format}", sink.getvalue()
 
 
-PANNED = "panned"
+PANNED = "panned_flower_480"
 _PANNED_OVER = "photo_flower_480x360.jpg"
 
 
-def measure(file: str, data: bytes, header: Header, task: Task, runs: int = 5) -> Measured | None:
+def measure(file: str, data: bytes, header: Header, task: Task, runs: int = 3) -> Measured | None:
     """Do a task several times, fewer when it is long; None when it cannot be done."""
     best: Measured | None = None
     spent = 0.0
