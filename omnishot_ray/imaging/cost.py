@@ -24,7 +24,7 @@ from omnishot_ray.imaging.encode_cost import (
     names,
 )
 from omnishot_ray.imaging.formats import Format
-from omnishot_ray.imaging.geometry import Plan, Size, plan_rendition
+from omnishot_ray.imaging.geometry import Plan, Size, plan_rendition, turned
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.info import DECODE_MARGIN, MEASURED
 from omnishot_ray.imaging.options import Options
@@ -49,8 +49,8 @@ def count_work(size_bytes: int, header: Header, wanted: Sequence[Options]) -> It
     """All that is to be done for the renditions of one source."""
     yield "task", 1.0
     upright = Size(header.height, header.width) if header.swaps_sides else Size(*_size(header))
-    plans = [plan_rendition(_turned(upright, options), options) for options in wanted]
-    scale = max(_scale(plan) for plan in plans)
+    plans = [plan_rendition(turned(upright, options), options) for options in wanted]
+    scale = max(plan.scale for plan in plans)
     trimmed = any(options.trim for options in wanted)
     effort = max(options.effort for options in wanted)
     divisor = 1 if trimmed else _draft_divisor(header, scale, effort)
@@ -67,7 +67,7 @@ def count_work(size_bytes: int, header: Header, wanted: Sequence[Options]) -> It
         if options.trim:
             yield "render.trim", decoded
         gravity = options.resolved_gravity
-        if gravity in ("attention", "face") and plan.crop[2:] != _turned(upright, options):
+        if gravity in ("attention", "face") and plan.crop[2:] != turned(upright, options):
             looks.add((gravity, options.rotate))
         if film:
             yield from count_film(film, size_bytes, header, options, plan)
@@ -86,7 +86,7 @@ def count_info_work(size_bytes: int, header: Header) -> Iterator[Work]:
     """All that is to be done for the description of one source."""
     yield "task", 1.0
     plan = plan_rendition(Size(*_size(header)), MEASURED)
-    divisor = _draft_divisor(header, min(1.0, _scale(plan) * DECODE_MARGIN), effort=0)
+    divisor = _draft_divisor(header, min(1.0, plan.scale * DECODE_MARGIN), effort=0)
     yield from _count_decode(size_bytes, header, divisor)
     yield from _count_render(header, MEASURED, plan, divisor)
     yield "render.info", 1.0
@@ -95,14 +95,6 @@ def count_info_work(size_bytes: int, header: Header) -> Iterator[Work]:
 
 def _size(header: Header) -> tuple[int, int]:
     return header.width, header.height
-
-
-def _turned(upright: Size, options: Options) -> Size:
-    return Size(*reversed(upright)) if options.rotate in (90, 270) else upright
-
-
-def _scale(plan: Plan) -> float:
-    return max(plan.scaled.width / plan.crop.width, plan.scaled.height / plan.crop.height)
 
 
 def _draft_divisor(header: Header, scale: float, effort: int) -> int:

@@ -84,7 +84,6 @@ WEBP_METHODS = (0, 1, 2, 3, 4, 5, 5, 6, 6, 6)
 """libwebp's method of each effort. 2 is the fastest that is worth it: 0.4 of the time of 4 for 4 %
 more bytes at equal SSIMULACRA2; 6 takes twice the time of 4 and saves 5 %."""
 
-
 WEBP_ALPHA_METHOD = 5
 """At method 6 libwebp searches for the smallest lossless alpha: 50 seconds a megapixel for 10 %."""
 

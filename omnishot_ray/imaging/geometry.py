@@ -60,6 +60,16 @@ class Plan:
         """Size of the result."""
         return self.canvas or self.scaled
 
+    @property
+    def scale(self) -> float:
+        """How many pixels one of the source becomes, along the side where it becomes more."""
+        return max(self.scaled.width / self.crop.width, self.scaled.height / self.crop.height)
+
+
+def turned(upright: Size, options: Options) -> Size:
+    """The size of an upright picture after the `rotate` of the options."""
+    return Size(*reversed(upright)) if options.rotate in (90, 270) else upright
+
 
 _COMPASS = {
     "center": (0.5, 0.5),

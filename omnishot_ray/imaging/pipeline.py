@@ -22,7 +22,7 @@ from omnishot_ray.imaging.animation import (
 from omnishot_ray.imaging.decode import Decoded, Source, decode, open_source
 from omnishot_ray.imaging.encode import encode
 from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
-from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition
+from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition, turned
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_animation, check_header
 from omnishot_ray.imaging.metadata import exif_for
@@ -112,7 +112,7 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
         try:
             started = perf_counter()
             orientation = source.orientation.then_rotated(options.rotate)
-            full = _turned(source.size, options)
+            full = turned(source.size, options)
             content = _content(decoded, source, orientation, options)
             plan = _plan_within(content, options) if content else first_plan
             _check_output(plan, limits)
@@ -218,7 +218,7 @@ def _check_output(plan: Plan, limits: Limits) -> None:
 
 
 def _plan(upright: Size, options: Options) -> Plan:
-    return plan_rendition(_turned(upright, options), options)
+    return plan_rendition(turned(upright, options), options)
 
 
 def _content(
@@ -237,10 +237,6 @@ def _plan_within(content: Crop, options: Options) -> Plan:
     return replace(plan, crop=Crop(content.x + x, content.y + y, width, height))
 
 
-def _turned(upright: Size, options: Options) -> Size:
-    return Size(*reversed(upright)) if options.rotate in (90, 270) else upright
-
-
 def _needed_of_all(source: Source, wanted: Sequence[Options], plans: Sequence[Plan]) -> Size:
     """How large the stored picture has to be decoded: in full where borders are looked for."""
     upright = source.size
@@ -253,7 +249,7 @@ def _needed_of_all(source: Source, wanted: Sequence[Options], plans: Sequence[Pl
 
 def _needed(upright: Size, plan: Plan) -> Size:
     """The size that the whole upright picture has to have so that the crop is not scaled up."""
-    scale = max(plan.scaled.width / plan.crop.width, plan.scaled.height / plan.crop.height)
+    scale = plan.scale
     return Size(
         min(upright.width, -int(-upright.width * scale // 1)),
         min(upright.height, -int(-upright.height * scale // 1)),
