@@ -52,6 +52,8 @@ def assemble(settings: Settings) -> Application:
         num_replicas=settings.gateways.replicas,
         max_ongoing_requests=settings.gateways.max_ongoing_requests,
         ray_actor_options={"num_cpus": settings.gateways.num_cpus},
+        # Serve makes a record for each request even where its access log is off.
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
     )
     return gateways.bind(resizers, settings.api, settings.dispatch, settings.limits)

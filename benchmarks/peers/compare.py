@@ -1,6 +1,6 @@
 """Measures our server and the Express + sharp backend it replaces, by turns, with the same load.
 
-    python -m benchmarks.peers.compare                    both, three rounds, one table
+    python -m benchmarks.peers.compare                    both, five rounds, one table
     python -m benchmarks.peers.compare --rows 400 health  only rows whose name holds one of these
     python -m benchmarks.peers.compare --only-peer        the Express server alone
 
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -69,13 +69,13 @@ def parse_arguments() -> argparse.Namespace:
         description="Compare our server with Express + sharp under the same load."
     )
     parser.add_argument(
-        "--seconds", type=float, default=8, help="length of a measured run (default 8)"
+        "--seconds", type=float, default=4, help="length of a measured run (default 4)"
     )
     parser.add_argument(
-        "--warm-up", type=float, default=3, help="seconds of load before each run (default 3)"
+        "--warm-up", type=float, default=1, help="seconds of load before each run (default 1)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=3, help="runs a row, of which the median counts (default 3)"
+        "--rounds", type=int, default=5, help="runs a row, of which the median counts (default 5)"
     )
     parser.add_argument("--connections", type=int, default=8, help="open connections (default 8)")
     parser.add_argument(
@@ -114,26 +114,31 @@ def parse_arguments() -> argparse.Namespace:
 def measure(
     options: argparse.Namespace, photos: Mapping[str, images.Photo]
 ) -> tuple[list[report.Result], dict[str, str]]:
-    """Every row's result, and the versions that the peer runs on."""
-    results: list[report.Result] = []
-    versions: dict[str, str] = {}
-    for number in range(options.rounds):
-        # Ours first in the first round, since the sizes come from it; then by turns, so that
-        # neither always meets the machine warmer.
-        order = ("ours", "peer") if number % 2 == 0 else ("peer", "ours")
-        for side in order:
-            if side == "ours" and options.only_peer:
-                continue
-            with server(side, options) as url:
-                if not results:
-                    sizes = platforms(url) if side == "ours" else rows.ASSUMED_PLATFORMS
-                    found = rows.catalogue(photos, sizes, options.connections)
-                    results = [report.Result(row) for row in named(found, options.rows)]
-                if side == "peer":
-                    versions = peer_versions(url)
-                for result in results:
-                    say(f"round {number + 1}/{options.rounds}, {side}: {result.row.title}")
-                    measure_row(result, side, url, options)
+    """Every row's result, and the versions that the peer runs on.
+
+    A row's rounds follow each other, peer and ours by turns and neither always first: the speed of
+    a virtual machine drifts, and what is compared has to lie close together in time. Both servers
+    stay up, but the processes of the one not measured stand still.
+    """
+    with ExitStack() as up:
+        sides = {"peer": up.enter_context(servers.peer(options.ready_timeout))}
+        versions = peer_versions(sides["peer"].url)
+        sizes: tuple[rows.Platform, ...] = rows.ASSUMED_PLATFORMS
+        if not options.only_peer:
+            sides["ours"] = up.enter_context(our_server(options))
+            sizes = platforms(sides["ours"].url)
+        found = rows.catalogue(photos, sizes, options.connections)
+        results = [report.Result(row) for row in named(found, options.rows)]
+        for result in results:
+            for number in range(options.rounds):
+                order = sorted(sides, reverse=number % 2 == 0)
+                for side in order:
+                    say(f"{result.row.title}, round {number + 1}/{options.rounds}, {side}")
+                    with ExitStack() as still:
+                        for other, server in sides.items():
+                            if other != side:
+                                still.enter_context(server.paused())
+                        measure_row(result, side, sides[side].url, options)
     for result in results:
         judge_pictures(result)
     return results, versions
@@ -198,22 +203,20 @@ def judge_pictures(result: report.Result) -> None:
         )
 
 
-def server(side: str, options: argparse.Namespace) -> AbstractContextManager[str]:
-    if side == "peer":
-        return servers.peer(options.ready_timeout)
+def our_server(options: argparse.Namespace) -> AbstractContextManager[servers.Server]:
     if options.ours_url:
         return running(options.ours_url.rstrip("/"))
     return servers.ours(options.ours_command, options.ready_timeout)
 
 
 @contextmanager
-def running(url: str) -> Iterator[str]:
+def running(url: str) -> Iterator[servers.Server]:
     """A server that somebody else started and will end."""
     try:
         servers.ask(f"{url}/health", timeout_s=10)
     except (OSError, http.client.HTTPException) as error:
         raise servers.ServerError(f"nobody answers at {url}: {error}") from None
-    yield url
+    yield servers.Server(url)
 
 
 def platforms(url: str) -> tuple[rows.Platform, ...]:

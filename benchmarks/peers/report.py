@@ -11,7 +11,8 @@ from benchmarks.peers.wrk import Load
 
 NOTE = (
     "The server (ours with Ray and HAProxy, or the peer) and wrk share the same {cores} cores; "
-    "only one of the two servers runs at a time. Figures are medians of the rounds."
+    "the processes of the one not measured stand still. Figures are medians of the rounds; a ratio "
+    "is the median of the rounds' own ratios, in brackets the lowest and the highest."
 )
 NOTE_OURS_URL = "Our server was already running, and stayed up (idle) while the peer was measured."
 NOTE_ASSUMED = "The peer was measured alone, with assumed platform sizes."
@@ -85,10 +86,19 @@ class Result:
     problems: list[str] = field(default_factory=list)
 
     @property
+    def ratios(self) -> list[float]:
+        """Ours over peer of each round, whose two runs followed each other."""
+        pairs = zip(self.ours.loads, self.peer.loads, strict=False)
+        return [
+            ours.requests_per_second / peer.requests_per_second
+            for ours, peer in pairs
+            if peer.requests_per_second
+        ]
+
+    @property
     def ratio(self) -> float | None:
-        """Ours over peer, of the medians shown."""
-        ours, peer = self.ours.requests_per_second, self.peer.requests_per_second
-        return ours / peer if ours is not None and peer else None
+        """The median of the rounds' ratios."""
+        return median(self.ratios) if self.ratios else None
 
     @property
     def all_problems(self) -> list[str]:
@@ -123,6 +133,7 @@ class Result:
             "peer": self.peer.as_json(),
             "ours": self.ours.as_json(),
             "ratio": _rounded(self.ratio),
+            "ratios": [_rounded(ratio) for ratio in self.ratios],
             "picture_difference": _rounded(self.difference),
             "target": None if self.row.target is None else str(self.row.target),
             "verdict": self.verdict,
@@ -197,12 +208,18 @@ def _cells(result: Result) -> tuple[str, ...]:
         result.row.title,
         _number(result.peer.requests_per_second),
         _number(result.ours.requests_per_second),
-        "-" if result.ratio is None else f"{result.ratio:.2f}",
+        _ratio(result),
         "-" if result.peer.bytes is None else f"{result.peer.bytes:,}",
         "-" if result.ours.bytes is None else f"{result.ours.bytes:,}",
         "-" if result.row.target is None else str(result.row.target),
         result.verdict,
     )
+
+
+def _ratio(result: Result) -> str:
+    if result.ratio is None:
+        return "-"
+    return f"{result.ratio:.2f} ({min(result.ratios):.2f}–{max(result.ratios):.2f})"
 
 
 def _rounds(side: Side) -> str:

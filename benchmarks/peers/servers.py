@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
+
 PEER_FOLDER = Path(__file__).resolve().parent / "express_sharp"
 # What would move sharp from its defaults, were it set in the shell.
 PEER_UNSET = ("UV_THREADPOOL_SIZE", "VIPS_CONCURRENCY", "NODE_OPTIONS")
@@ -24,6 +26,33 @@ STOP_DEADLINE_S = 60
 
 class ServerError(Exception):
     """A server that cannot be installed or started, or does not become ready."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers at `url`; `pid` is its first process, None where somebody else's."""
+
+    url: str
+    pid: int | None = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Its processes stand still for as long as the block lasts, and take no time of a core."""
+        processes = _family(self.pid) if self.pid else []
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in reversed(processes):
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    first = psutil.Process(pid)
+    return [first, *first.children(recursive=True)]
 
 
 @dataclass(frozen=True)
@@ -51,8 +80,8 @@ def ask(url: str, jpeg: bytes | None = None, timeout_s: float = 60) -> Answer:
 
 
 @contextmanager
-def peer(ready_timeout_s: float) -> Iterator[str]:
-    """The Express server's URL, for as long as the block lasts."""
+def peer(ready_timeout_s: float) -> Iterator[Server]:
+    """The Express server, for as long as the block lasts."""
     node = shutil.which("node")
     if node is None:
         raise ServerError("node is not on the PATH")
@@ -64,13 +93,13 @@ def peer(ready_timeout_s: float) -> Iterator[str]:
     command = [node, str(PEER_FOLDER / "server.js")]
     with _running(
         command, environment, f"http://127.0.0.1:{port}", "/health", ready_timeout_s
-    ) as url:
-        yield url
+    ) as server:
+        yield server
 
 
 @contextmanager
-def ours(command: str, ready_timeout_s: float) -> Iterator[str]:
-    """Our server's URL. `command` is split as a shell would; its {port} gets a free one."""
+def ours(command: str, ready_timeout_s: float) -> Iterator[Server]:
+    """Our server. `command` is split as a shell would; its {port} gets a free one."""
     port = _free_port()
     program, *arguments = shlex.split(command.format(port=port))
     # The command of the environment that this script runs in, which need not be on the PATH.
@@ -80,8 +109,8 @@ def ours(command: str, ready_timeout_s: float) -> Iterator[str]:
             f"{program} is neither beside {Path(sys.executable).name} nor on the PATH"
         )
     base = f"http://127.0.0.1:{port}"
-    with _running([found, *arguments], dict(os.environ), base, "/ready", ready_timeout_s) as url:
-        yield url
+    with _running([found, *arguments], dict(os.environ), base, "/ready", ready_timeout_s) as server:
+        yield server
 
 
 def install_peer() -> None:
@@ -107,7 +136,7 @@ def _running(
     base: str,
     ready_path: str,
     ready_timeout_s: float,
-) -> Iterator[str]:
+) -> Iterator[Server]:
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command,
@@ -119,7 +148,7 @@ def _running(
         )
         try:
             _await_ready(process, base + ready_path, ready_timeout_s)
-            yield base
+            yield Server(base, process.pid)
         except ServerError as error:
             log.seek(0)
             tail = log.read().decode(errors="replace").strip().splitlines()[-20:]

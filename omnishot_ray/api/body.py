@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive
@@ -117,10 +117,10 @@ async def _read_form(request: Request, limit: int) -> Upload:
     return Upload(data, fields)
 
 
-def read_query(request: Request) -> dict[str, str]:
+def read_query(given: QueryParams) -> dict[str, str]:
     """The query parameters; one that is given twice is an error, not a surprise."""
     query: dict[str, str] = {}
-    for name, value in request.query_params.multi_items():
+    for name, value in given.multi_items():
         if name in query:
             raise _given_twice(name)
         query[name] = value

@@ -1,6 +1,7 @@
 """The identity of a result: the same bytes and options give the same tag, before any work."""
 
 import hashlib
+from functools import lru_cache
 
 from omnishot_ray import __version__
 from omnishot_ray.imaging.options import Options
@@ -17,7 +18,12 @@ def etag(digest: bytes, options: Options) -> str:
     True of a rendition made alone; beside others it may come from a larger shared decode, and is
     tagged by its own bytes (`data_etag`).
     """
-    return data_etag(digest + repr(options).encode() + __version__.encode())
+    return data_etag(digest + _canonical(options))
+
+
+@lru_cache(maxsize=4096)
+def _canonical(options: Options) -> bytes:
+    return repr(options).encode() + __version__.encode()
 
 
 def info_etag(digest: bytes) -> str:

@@ -4,8 +4,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 from fastapi import APIRouter
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +24,7 @@ from omnishot_ray.errors import (
     InvalidParameters,
     OmnishotError,
 )
+from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.options import (
     Options,
     apply_values,
@@ -43,12 +47,15 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
     @router.post("/api/optimize", **OPTIMIZE_DOCS)
     async def optimize(request: Request) -> Response:
         """One picture in, one picture out."""
-        query = read_query(request)
-        base = Options(accept=accepted_formats(_header(request, "accept")))
-        values = read_values(query)  # what is wrong in the address is said before the body is read
+        # What is wrong in the address is said before the body is read.
+        values = _values_of(request.scope["query_string"])
         upload = await read_upload(request, config)
-        further = {name: text for name, text in upload.fields.items() if name not in query}
-        options = apply_values({**read_values(further), **values}, base)
+        accept = accepted_formats(_header(request, "accept"))
+        further = {name: text for name, text in upload.fields.items() if name not in values}
+        if further:
+            options = apply_values({**read_values(further), **values}, Options(accept=accept))
+        else:
+            options = _options_of(request.scope["query_string"], accept)
         tag = etag(content_digest(upload.data), options)
         caching = {"ETag": tag, "Cache-Control": config.cache_control, "Vary": "Accept"}
         if matches(_header(request, "if-none-match"), tag):
@@ -60,7 +67,7 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
     @router.post("/api/variants", **VARIANTS_DOCS)
     async def variants(request: Request) -> Response:
         """One picture in, many out, decoded once."""
-        query = read_query(request)
+        query = read_query(request.query_params)
         if any(name in query for name in _CHOOSERS):
             _read_variants(query, Options(), config)  # said before the body is read
         upload = await read_upload(request, config)
@@ -79,6 +86,17 @@ def build_image_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         return answer.as_response(container)
 
     return router
+
+
+@lru_cache(maxsize=4096)
+def _values_of(query_string: bytes) -> Mapping[str, Any]:
+    """The options in an address; many pictures come with the same."""
+    return read_values(read_query(QueryParams(query_string)))
+
+
+@lru_cache(maxsize=4096)
+def _options_of(query_string: bytes, accept: tuple[Format, ...]) -> Options:
+    return apply_values(_values_of(query_string), Options(accept=accept))
 
 
 def _header(request: Request, name: str) -> str:

@@ -26,7 +26,7 @@ def build_info_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
     @router.post("/api/info", **INFO_DOCS)
     async def info(request: Request) -> Response:
         """One picture in, a document about it out."""
-        _refuse_options(read_query(request))  # said before the body is read
+        _refuse_options(read_query(request.query_params))  # said before the body is read
         upload = await read_upload(request, config)
         _refuse_options(upload.fields)
         tag = info_etag(content_digest(upload.data))

@@ -325,8 +325,12 @@ def test_a_baseline_jpeg_may_have_scans_too() -> None:
 
 def test_a_jpeg_of_too_many_segments_is_damaged() -> None:
     data = encode(noise(16, 16), "JPEG")
+    scan = data.index(b"\xff\xda")
+    comments = b"\xff\xfe\x00\x02" * 5_000
     with pytest.raises(CorruptImage):
-        read_header(data[:-2] + b"\xff\xfe\x00\x02" * 5_000 + data[-2:])
+        read_header(data[:scan] + comments + data[scan:])
+    with pytest.raises(CorruptImage):
+        read_header(data[:-2] + comments + data[scan:])
 
 
 def _header_or_error(data: bytes) -> Header | OmnishotError:
