@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omnishot_ray.api.application import create_app
+from omnishot_ray.api.application import describe_api
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.api.openapi import INFO_SCHEMA
@@ -57,9 +57,9 @@ def _options() -> list[str]:
 
 
 def _endpoints() -> list[str]:
-    app: Any = create_app(LocalOptimizer(Limits()), ApiConfig())
+    document = describe_api(LocalOptimizer(Limits()), ApiConfig())
     rows = []
-    for path, methods in app.openapi()["paths"].items():
+    for path, methods in document["paths"].items():
         for method, operation in methods.items():
             rows.append((f"`{method.upper()} {path}`", operation["summary"]))
     rows += [("`GET /docs`", "This API to read and try"), ("`GET /openapi.json`", "OpenAPI 3.1")]

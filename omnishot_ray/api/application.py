@@ -1,9 +1,12 @@
 """The HTTP application, put together."""
 
-from fastapi import FastAPI
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
 from omnishot_ray.api.config import ApiConfig
@@ -12,6 +15,7 @@ from omnishot_ray.api.images import build_image_routes
 from omnishot_ray.api.info import build_info_routes
 from omnishot_ray.api.operations import build_operation_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
+from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.protocol import Optimizer
 
@@ -25,12 +29,31 @@ Errors are always `application/problem+json`.
 
 def create_app(
     optimizer: Optimizer, config: ApiConfig, *, server_sends_request_id: bool = False
-) -> Starlette:
+) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`.
 
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
+    routers = _build_routers(optimizer, config)
+    short = Shortcut(_documented(routers), routers)
+    return Edge(short, server_sends_request_id=server_sends_request_id)
+
+
+def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
+    """The OpenAPI document, the same as at `/openapi.json`."""
+    return _documented(_build_routers(optimizer, config)).openapi()
+
+
+def _build_routers(optimizer: Optimizer, config: ApiConfig) -> tuple[APIRouter, ...]:
+    return (
+        build_image_routes(optimizer, config),
+        build_info_routes(optimizer, config),
+        build_operation_routes(optimizer),
+    )
+
+
+def _documented(routers: Iterable[APIRouter]) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="OmniShot Ray",
         version=__version__,
@@ -38,8 +61,6 @@ def create_app(
         redoc_url=None,
         exception_handlers={OmnishotError: handle_error, HTTPException: handle_http_error},
     )
-    app.include_router(build_image_routes(optimizer, config))
-    app.include_router(build_info_routes(optimizer, config))
-    app.include_router(build_operation_routes(optimizer))
-    app.add_middleware(Edge, server_sends_request_id=server_sends_request_id)
+    for router in routers:
+        app.include_router(router)
     return app

@@ -32,7 +32,7 @@ def build_operation_routes(optimizer: Optimizer) -> APIRouter:
     )
 
     @router.get("/health", tags=["operations"], **_HEALTH_DOCS)
-    async def health() -> Response:
+    async def health(_request: Request) -> Response:
         """200 while this process serves; asks nobody else."""
         body = b'{"status":"ok","version":"%s","uptime_s":%.1f}' % (
             __version__.encode(),
@@ -54,7 +54,7 @@ def build_operation_routes(optimizer: Optimizer) -> APIRouter:
         return Response(body, headers=_NO_STORE, media_type="application/json")
 
     @router.get("/api/platforms", tags=["images"], **_PLATFORMS_DOCS)
-    async def platforms() -> Response:
+    async def platforms(_request: Request) -> Response:
         """The catalogue of presets, with the source of every size."""
         return Response(
             catalogue,

@@ -3,7 +3,7 @@
 import gc
 
 from ray.serve.handle import DeploymentHandle
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from omnishot_ray.api.application import create_app
 from omnishot_ray.api.config import ApiConfig
@@ -26,7 +26,7 @@ class Gateway:
         self._dispatcher = Dispatcher(ReplicaPool(resizers), dispatch, limits)
         self._api = api
 
-    def __serve_build_asgi_app__(self) -> Starlette:
+    def __serve_build_asgi_app__(self) -> ASGIApp:
         app = create_app(self._dispatcher, self._api, server_sends_request_id=True)
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()

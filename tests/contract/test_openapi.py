@@ -9,7 +9,7 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from schemathesis.transport.serialization import Binary
 
-from omnishot_ray.api.application import create_app
+from omnishot_ray.api.application import describe_api
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
@@ -19,7 +19,7 @@ from tests.pictures import encode, scene
 PICTURE = encode(scene(24, 16), "JPEG")
 
 schemathesis.serializer.alias(["image/avif", "image/bmp", "image/tiff"], "image/png")
-schema = schemathesis.openapi.from_dict(create_app(LocalOptimizer(Limits()), ApiConfig()).openapi())
+schema = schemathesis.openapi.from_dict(describe_api(LocalOptimizer(Limits()), ApiConfig()))
 
 
 @schema.hook("map_body")
