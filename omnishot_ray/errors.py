@@ -12,6 +12,7 @@
     │   ├── UnsupportedFormat       not one of the allowed formats, told from its bytes
     │   ├── CorruptImage            right format, cannot be decoded
     │   ├── LimitExceeded           decoding or writing it would cost too much
+    │   ├── Quarantined             it has ended the processes that worked on it
     │   └── AllVariantsFailed       not one of the asked renditions could be made
     ├── CapacityError               nothing is wrong with the request: try again
     │   ├── Overloaded              the queue is full
@@ -128,6 +129,13 @@ class LimitExceeded(ImageError):
 
     code = "limit-exceeded"
     title = "Image over a limit"
+
+
+class Quarantined(ImageError):
+    """The picture has ended the processes that worked on it and is turned away for a while."""
+
+    code = "quarantined"
+    title = "Image turned away"
 
 
 class AllVariantsFailed(ImageError):

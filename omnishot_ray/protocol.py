@@ -7,12 +7,15 @@ A task knows what it costs and how it is done, so lanes, queue and replicas need
 kinds there are.
 """
 
+import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from omnishot_ray.errors import CorruptImage, InternalError, OmnishotError
 from omnishot_ray.imaging.cost import estimate_info_ms, estimate_ms
+from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.info import ImageInfo, describe
 from omnishot_ray.imaging.limits import Limits
@@ -35,6 +38,11 @@ class Task(Protocol[MadeCo]):
         ...
 
     @property
+    def digest(self) -> str:
+        """SHA-256 of the file in hexadecimal."""
+        ...
+
+    @property
     def request_id(self) -> str:
         """Whom it is for, to be found in the log."""
         ...
@@ -48,8 +56,20 @@ class Task(Protocol[MadeCo]):
         """Core-milliseconds that it will take, by the header of the picture."""
         ...
 
+    def may_run_inline(self, header: Header) -> bool:
+        """Whether its time is bounded by its estimate: nothing can kill work in a gateway."""
+        ...
+
     def run(self, limits: Limits) -> MadeCo:
         """Do it in this thread. Raises `ImageError`."""
+        ...
+
+    def split(self, header: Header, parts: int) -> "Sequence[Self]":
+        """The same work in up to `parts` tasks that can run side by side; alone if it cannot be."""
+        ...
+
+    def merge(self, parts: Sequence[Any]) -> MadeCo:
+        """What the task would have come to, of what its parts have come to."""
         ...
 
 
@@ -65,14 +85,55 @@ class ImageTask:
     request_id: str
     cost_ms: float = 0.0
     priority: int = 5
+    known_digest: str = ""
+    """The digest where whoever made the task knows it already."""
+    beside: tuple[Options, ...] = ()
+    """Renditions made elsewhere of the same picture: the decode is for them too, so that a part
+    of a split task gives the same bytes as the whole."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file in hexadecimal."""
+        return self.known_digest or hashlib.sha256(self.data).hexdigest()
 
     def estimate_ms(self, header: Header) -> float:
         """Core-milliseconds of one decode and all renditions."""
         return estimate_ms(len(self.data), header, self.renditions)
 
+    def may_run_inline(self, header: Header) -> bool:
+        """Whether its time is bounded by its estimate."""
+        return header.frames <= 1 and header.format in _STILL_FORMATS
+
     def run(self, limits: Limits) -> Result:
         """Make the renditions."""
-        return process(self.data, self.renditions, limits)
+        return process(self.data, self.renditions, limits, self.beside)
+
+    def split(self, header: Header, parts: int) -> "Sequence[ImageTask]":
+        """The renditions dealt out, the dearest first, each to whoever has least so far."""
+        parts = min(parts, len(self.renditions))
+        names = {options.name for options in self.renditions}
+        if parts < 2 or header.frames > 1 or len(names) < len(self.renditions):
+            return [self]
+        size = len(self.data)
+        dearest_first = sorted(
+            self.renditions, key=lambda options: -estimate_ms(size, header, (options,))
+        )
+        piles: list[list[Options]] = [[] for _ in range(parts)]
+        costs = [0.0] * parts
+        for options in dearest_first:
+            least = costs.index(min(costs))
+            piles[least].append(options)
+            costs[least] = estimate_ms(size, header, piles[least])
+        return [replace(self, renditions=tuple(p), beside=self.renditions) for p in piles if p]
+
+    def merge(self, parts: Sequence[Result]) -> Result:
+        """All renditions in the order asked for; the times are those of the slowest part."""
+        made = {one.name: one for part in parts for one in part.renditions}
+        slowest = max(parts, key=lambda part: part.timings.total)
+        return replace(slowest, renditions=tuple(made[options.name] for options in self.renditions))
+
+
+_STILL_FORMATS = (Format.JPEG, Format.PNG, Format.WEBP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +143,34 @@ class InfoTask:
     data: bytes
     request_id: str
     priority: int = 5
+    known_digest: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file in hexadecimal."""
+        return self.known_digest or hashlib.sha256(self.data).hexdigest()
 
     def estimate_ms(self, header: Header) -> float:
         """Core-milliseconds of a small decode and a look at it."""
         return estimate_info_ms(len(self.data), header)
 
+    def may_run_inline(self, header: Header) -> bool:
+        """Whether its time is bounded by its estimate."""
+        return header.frames <= 1 and header.format in _STILL_FORMATS
+
     def run(self, limits: Limits) -> ImageInfo:
         """Describe the picture."""
         return describe(self.data, limits)
+
+    def split(self, header: Header, parts: int) -> "Sequence[InfoTask]":
+        """One description cannot be split."""
+        del header, parts
+        return [self]
+
+    def merge(self, parts: Sequence[ImageInfo]) -> ImageInfo:
+        """The only part."""
+        (only,) = parts
+        return only
 
 
 Outcome = Result | OmnishotError
@@ -104,6 +185,11 @@ class Optimizer(Protocol):
 
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Do the work. Failures are returned; only programming errors and cancellation raise."""
+        ...
+
+    @property
+    def highest_effort(self) -> int | None:
+        """The effort to keep to while overload lasts; None when all is well."""
         ...
 
     async def check_ready(self) -> dict[str, str]:

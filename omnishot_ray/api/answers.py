@@ -22,18 +22,40 @@ MULTIPART = "multipart/mixed"
 ZIP = "application/zip"
 
 
-def rendition_response(
-    result: Result, rendition: Rendition, caching: Mapping[str, str]
-) -> Response:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result, which cache it comes from, and what was made cheaper on account of overload."""
+
+    result: Result
+    cache: str = "miss"
+    degraded: str | None = None
+
+    @property
+    def timings(self) -> Timings:
+        """Where this request's time went: on what others made, none."""
+        return self.result.timings if self.cache == "miss" else Timings()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer with it says."""
+        headers = {
+            "Server-Timing": server_timing(self.timings),
+            "X-OmniShot-Source": describe_source(self.result.source),
+            "X-Cache": self.cache,
+        }
+        if self.degraded:
+            headers["X-OmniShot-Degraded"] = self.degraded
+        return headers
+
+
+def rendition_response(made: Answer, rendition: Rendition, caching: Mapping[str, str]) -> Response:
     """One rendition as the body, what is known of it in headers."""
     headers = {
         **caching,
-        "Server-Timing": server_timing(result.timings),
-        "X-OmniShot-Source": describe_source(result.source),
+        **made.headers,
         "X-OmniShot-Result": (
             f"{rendition.width}x{rendition.height};{rendition.format};{len(rendition.data)}"
         ),
-        "X-Cache": "miss",
     }
     if rendition.crop:
         headers["X-OmniShot-Crop"] = ",".join(map(str, rendition.crop))
@@ -63,8 +85,7 @@ def describe_source(source: SourceInfo) -> str:
 class VariantsAnswer:
     """All variants of one picture in the order they were asked for."""
 
-    source: SourceInfo | None
-    timings: Timings
+    whole: Answer | None
     made: Sequence[tuple[Rendition, str]]
     """Each rendition with the entity tag of its bytes."""
     failures: Sequence[tuple[str, OmnishotError]]
@@ -74,21 +95,20 @@ class VariantsAnswer:
     @classmethod
     def of(
         cls,
-        result: Result | None,
+        whole: Answer | None,
         wanted: Sequence[Options | FailedRendition],
         request_id: str,
     ) -> "VariantsAnswer":
         """Bring the engine's result together with the variants that never reached it."""
         failed = [item for item in wanted if isinstance(item, FailedRendition)]
         made = []
-        for rendition in result.renditions if result else ():
+        for rendition in whole.result.renditions if whole else ():
             if isinstance(rendition, FailedRendition):
                 failed.append(rendition)
             else:
                 made.append((rendition, data_etag(rendition.data)))
         return cls(
-            result.source if result else None,
-            result.timings if result else Timings(),
+            whole,
             made,
             [(item.name, item.error) for item in failed],
             [item.name for item in wanted],
@@ -102,14 +122,8 @@ class VariantsAnswer:
 
     def as_response(self, container: str) -> Response:
         """The answer in the container that the client likes best."""
-        headers = {
-            "Server-Timing": server_timing(self.timings),
-            "Cache-Control": "no-cache",
-            "Vary": "Accept",
-            "X-Cache": "miss",
-        }
-        if self.source:
-            headers["X-OmniShot-Source"] = describe_source(self.source)
+        headers = {"Cache-Control": "no-cache", "Vary": "Accept"}
+        headers |= self.whole.headers if self.whole else {"X-Cache": "miss"}
         if container == ZIP:
             headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
             return Response(self._zip(), headers=headers, media_type=ZIP)
@@ -139,17 +153,18 @@ class VariantsAnswer:
         for name, error in self.failures:
             problem = as_problem(error, self.request_id)
             entries[name] = {"name": name, "status": "error", "error": problem}
+        source = self.whole.result.source if self.whole else None
         return {
             "source": {
-                "width": self.source.width,
-                "height": self.source.height,
-                "format": self.source.format,
-                "bytes": self.source.bytes,
+                "width": source.width,
+                "height": source.height,
+                "format": source.format,
+                "bytes": source.bytes,
             }
-            if self.source
+            if source
             else None,
             "variants": [entries[name] for name in self.order],
-            "timings_ms": _as_dict(self.timings),
+            "timings_ms": _as_dict(self.whole.timings if self.whole else Timings()),
         }
 
     def _zip(self) -> bytes:

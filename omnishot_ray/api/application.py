@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
+from omnishot_ray.api.caching import build_cache_routes
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.edge import Edge
 from omnishot_ray.api.images import build_image_routes
@@ -16,6 +17,7 @@ from omnishot_ray.api.info import build_info_routes
 from omnishot_ray.api.operations import build_operation_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.api.shortcut import Shortcut
+from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.protocol import Optimizer
 
@@ -28,14 +30,18 @@ Errors are always `application/problem+json`.
 
 
 def create_app(
-    optimizer: Optimizer, config: ApiConfig, *, server_sends_request_id: bool = False
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None = None,
+    *,
+    server_sends_request_id: bool = False,
 ) -> ASGIApp:
-    """Build the ASGI application in front of an `Optimizer`.
+    """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
-    routers = _build_routers(optimizer, config)
+    routers = _build_routers(optimizer, config, front)
     short = Shortcut(_documented(routers), routers)
     return Edge(short, server_sends_request_id=server_sends_request_id)
 
@@ -45,11 +51,14 @@ def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
     return _documented(_build_routers(optimizer, config)).openapi()
 
 
-def _build_routers(optimizer: Optimizer, config: ApiConfig) -> tuple[APIRouter, ...]:
+def _build_routers(
+    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
+) -> tuple[APIRouter, ...]:
     return (
-        build_image_routes(optimizer, config),
+        build_image_routes(optimizer, config, front),
         build_info_routes(optimizer, config),
-        build_operation_routes(optimizer),
+        build_operation_routes(optimizer, front),
+        build_cache_routes(optimizer, config, front),
     )
 
 

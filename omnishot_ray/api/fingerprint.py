@@ -1,6 +1,7 @@
 """The identity of a result: the same bytes and options give the same tag, before any work."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 from omnishot_ray import __version__
@@ -12,18 +13,26 @@ def content_digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def etag(digest: bytes, options: Options) -> str:
-    """A strong entity tag: the engine is deterministic, so source and options name the bytes.
+def cache_key(digest: bytes, wanted: Sequence[Options]) -> str:
+    """The name of a result: `<digest of the source>-<digest of what is wanted of it>`.
 
-    True of a rendition made alone; beside others it may come from a larger shared decode, and is
-    tagged by its own bytes (`data_etag`).
+    The engine is deterministic, so the name stands for the bytes, before any work.
     """
-    return data_etag(digest + _canonical(options))
+    return f"{digest.hex()}-{_digest_of(tuple(wanted))}"
 
 
 @lru_cache(maxsize=4096)
-def _canonical(options: Options) -> bytes:
-    return repr(options).encode() + __version__.encode()
+def _digest_of(wanted: tuple[Options, ...]) -> str:
+    return hashlib.sha256(f"{__version__} {wanted!r}".encode()).hexdigest()[:32]
+
+
+def etag(key: str) -> str:
+    """The strong entity tag of a rendition made alone, by its `cache_key`.
+
+    Beside others it may come from a larger shared decode, and is tagged by its own bytes
+    (`data_etag`).
+    """
+    return data_etag(key.encode())
 
 
 def info_etag(digest: bytes) -> str:

@@ -20,6 +20,8 @@ class LocalOptimizer:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, run_task, task, self._limits)
 
+    highest_effort = None
+
     async def check_ready(self) -> dict[str, str]:
         """A thread is always ready."""
         return {"engine": "ok"}

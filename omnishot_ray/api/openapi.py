@@ -155,6 +155,20 @@ _VARIANTS_SCHEMA = {
 
 _FAILURES = problem_docs(400, 408, 413, 415, 422, 429, 500, 503, 504)
 
+_CACHE_HEADERS = {
+    "X-Cache": {
+        "description": "Where the result comes from; `joined` is another request's, in flight",
+        "schema": {
+            "type": "string",
+            "enum": ["miss", "joined", "hit-memory", "hit-shared", "hit-storage"],
+        },
+    },
+    "X-OmniShot-Degraded": {
+        "description": "What was made cheaper because there was too much work for a while",
+        "schema": {"type": "string"},
+    },
+}
+
 OPTIMIZE_DOCS: dict[str, Any] = {
     "summary": "One image in, one image out",
     "response_class": Response,
@@ -170,6 +184,11 @@ OPTIMIZE_DOCS: dict[str, Any] = {
                     "description": "What placed the crop, where its pixels decided",
                     "schema": {"type": "string", "enum": ["attention", "face"]},
                 },
+                "X-OmniShot-Key": {
+                    "description": "The name of the result in the caches, to invalidate it by",
+                    "schema": {"type": "string"},
+                },
+                **_CACHE_HEADERS,
             },
             "content": {format.mime: _IMAGE_BODY for format in OUTPUT_FORMATS},
         },
@@ -335,4 +354,72 @@ INFO_DOCS: dict[str, Any] = {
         **_FAILURES,
     },
     "openapi_extra": {"requestBody": _request_body({})},
+}
+
+
+def json_docs(summary: str, schema: dict[str, Any], *problems: int) -> dict[str, Any]:
+    """What is said of a route that answers JSON."""
+    content = {"application/json": {"schema": schema}}
+    return {
+        "summary": summary,
+        "response_class": Response,
+        "responses": {200: {"description": summary, "content": content}, **problem_docs(*problems)},
+    }
+
+
+CACHE_DOCS = json_docs("What the caches hold and how often they help", {"type": "object"})
+
+INVALIDATE_DOCS = json_docs(
+    "Takes results out of the caches",
+    {
+        "type": "object",
+        "required": ["removed"],
+        "properties": {
+            "removed": {
+                "type": "object",
+                "description": "How many were taken out of each tier",
+                "additionalProperties": {"type": "integer"},
+            }
+        },
+    },
+    400,
+)
+INVALIDATE_DOCS["openapi_extra"] = {
+    "parameters": [
+        _parameter("key", "One result, as X-OmniShot-Key names it.", {"type": "string"}),
+        _parameter("prefix", "All results whose key begins so.", {"type": "string"}),
+        _parameter("source", "All results of a source, by its SHA-256.", {"type": "string"}),
+    ]
+}
+
+WARM_DOCS = json_docs(
+    "Makes renditions before they are asked for",
+    {
+        "type": "object",
+        "required": ["warmed"],
+        "properties": {
+            "warmed": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "key", "cache", "error"],
+                    "properties": {
+                        "name": {"type": "string"},
+                        "key": {"type": ["string", "null"]},
+                        "cache": {"type": ["string", "null"]},
+                        "error": {"anyOf": [PROBLEM_SCHEMA, {"type": "null"}]},
+                    },
+                },
+            }
+        },
+    },
+    400,
+    408,
+    413,
+    415,
+    422,
+)
+WARM_DOCS["openapi_extra"] = {
+    "parameters": [*_VARIANTS_PARAMETERS, *_OPTION_PARAMETERS],
+    "requestBody": _request_body(_OPTION_PROPERTIES),
 }

@@ -1,7 +1,7 @@
 """`/health`, `/ready`, the catalogue of platforms, and what a problem's code means."""
 
 from dataclasses import asdict
-from time import time
+from time import perf_counter, time
 from typing import Any
 
 import orjson
@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from omnishot_ray import __version__
-from omnishot_ray.api.openapi import PROBLEM_SCHEMA, problem_docs
+from omnishot_ray.api.openapi import PROBLEM_SCHEMA, json_docs
 from omnishot_ray.api.problems import describe, http_problem_response, problem_response
+from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import EngineUnavailable
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS, RESPONSIVE, Platform
 from omnishot_ray.protocol import Optimizer
@@ -19,7 +20,9 @@ from omnishot_ray.protocol import Optimizer
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-def build_operation_routes(optimizer: Optimizer) -> APIRouter:
+def build_operation_routes(
+    optimizer: Optimizer, front: CachingOptimizer | None = None
+) -> APIRouter:
     """The routes for those who run the service, and the catalogue."""
     router = APIRouter()
     started = time()
@@ -53,6 +56,21 @@ def build_operation_routes(optimizer: Optimizer) -> APIRouter:
         body = orjson.dumps({"status": "ready", "parts": parts})
         return Response(body, headers=_NO_STORE, media_type="application/json")
 
+    @router.get("/api/services/health", tags=["operations"], **_SERVICES_DOCS)
+    async def services(_request: Request) -> Response:
+        """Each part with its state, how long it took to ask, and the state of its circuit."""
+        started_at = perf_counter()
+        parts = await optimizer.check_ready()
+        took_ms = round((perf_counter() - started_at) * 1000.0, 3)
+        document = {
+            "gateway": {"status": "ok", "latency_ms": 0.0, "circuit": "closed", "detail": ""},
+            **{name: _part(state, took_ms) for name, state in parts.items()},
+            **(front.describe_services() if front else {}),
+        }
+        worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"
+        body = orjson.dumps({"status": worst, "services": document})
+        return Response(body, headers=_NO_STORE, media_type="application/json")
+
     @router.get("/api/platforms", tags=["images"], **_PLATFORMS_DOCS)
     async def platforms(_request: Request) -> Response:
         """The catalogue of presets, with the source of every size."""
@@ -73,22 +91,23 @@ def build_operation_routes(optimizer: Optimizer) -> APIRouter:
     return router
 
 
+def _part(state: str, latency_ms: float) -> dict[str, Any]:
+    ok = state == "ok"
+    return {
+        "status": "ok" if ok else "down",
+        "latency_ms": latency_ms,
+        "circuit": "closed" if ok else "open",
+        "detail": "" if ok else state,
+    }
+
+
 def _describe(platform: Platform) -> dict[str, Any]:
     values = asdict(platform)
     limits = {"max_bytes": values.pop("max_bytes")}
     return {**values, "groups": list(platform.groups), "limits": limits}
 
 
-def _json_docs(summary: str, schema: dict[str, Any], *problems: int) -> dict[str, Any]:
-    content = {"application/json": {"schema": schema}}
-    return {
-        "summary": summary,
-        "response_class": Response,
-        "responses": {200: {"description": summary, "content": content}, **problem_docs(*problems)},
-    }
-
-
-_HEALTH_DOCS = _json_docs(
+_HEALTH_DOCS = json_docs(
     "The process serves",
     {
         "type": "object",
@@ -100,16 +119,39 @@ _HEALTH_DOCS = _json_docs(
         },
     },
 )
-_READY_DOCS = _json_docs(
+_READY_DOCS = json_docs(
     "Everything that an answer depends on answers",
     {"type": "object", "required": ["status", "parts"]},
     503,
 )
-_PLATFORMS_DOCS = _json_docs(
+_SERVICES_DOCS = json_docs(
+    "Each part of the service, with latency and the state of its circuit",
+    {
+        "type": "object",
+        "required": ["status", "services"],
+        "properties": {
+            "status": {"enum": ["ok", "degraded"]},
+            "services": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["status", "latency_ms", "circuit", "detail"],
+                    "properties": {
+                        "status": {"enum": ["ok", "down", "off"]},
+                        "latency_ms": {"type": ["number", "null"]},
+                        "circuit": {"enum": ["closed", "open", "half-open"]},
+                        "detail": {"type": "string"},
+                    },
+                },
+            },
+        },
+    },
+)
+_PLATFORMS_DOCS = json_docs(
     "The catalogue of platforms",
     {"type": "object", "required": ["platforms", "responsive", "groups"]},
 )
-_PROBLEM_DOCS = _json_docs("What a problem's code means", {"type": "object"})
+_PROBLEM_DOCS = json_docs("What a problem's code means", {"type": "object"})
 _PROBLEM_DOCS["responses"][404] = {
     "description": "No such code",
     "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},

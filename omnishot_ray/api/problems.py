@@ -20,6 +20,7 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.UnsupportedFormat: 415,
     errors.CorruptImage: 422,
     errors.LimitExceeded: 422,
+    errors.Quarantined: 422,
     errors.AllVariantsFailed: 422,
     errors.Overloaded: 429,
     errors.TaskTimeout: 504,

@@ -110,6 +110,13 @@ def read_values(given: Mapping[str, object]) -> dict[str, Any]:
     return values
 
 
+def cheapen(options: Options, highest_effort: int) -> Options:
+    """The same with an effort of at most `highest_effort`, and `auto` kept to JPEG or PNG."""
+    effort = min(options.effort, highest_effort)
+    accept = () if options.format == "auto" else options.accept
+    return replace(options, effort=effort, accept=accept)
+
+
 def platform_values(platform: Platform) -> dict[str, Any]:
     """The options that a preset stands for."""
     values: dict[str, Any] = {

@@ -53,6 +53,11 @@ class Timings:
     encode: float = 0.0
     cache: float = 0.0
 
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.queue + self.decode + self.transform + self.encode + self.cache
+
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
@@ -89,8 +94,12 @@ class Result:
     timings: Timings = field(default_factory=Timings)
 
 
-def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
+def process(
+    data: bytes, wanted: Sequence[Options], limits: Limits, beside: Sequence[Options] = ()
+) -> Result:
     """Make every wanted rendition of one picture from one decode.
+
+    `beside` are renditions that others make of the picture: the decode is as if for all of them.
 
     Raises:
         ImageError: the source is of no allowed format, damaged or over a limit.
@@ -101,8 +110,10 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
     check_header(header, limits)
     source = open_source(data, header)
     plans = [_plan(source.size, options) for options in wanted]
-    effort = max(options.effort for options in wanted)
-    decoded = decode(source, _needed_of_all(source, wanted, plans), effort)
+    everybody = (*wanted, *beside)
+    everybodys_plans = [*plans, *(_plan(source.size, options) for options in beside)]
+    effort = max(options.effort for options in everybody)
+    decoded = decode(source, _needed_of_all(source, everybody, everybodys_plans), effort)
     timings.decode = _ms_since(started)
 
     sight = Sight(decoded.image, source.orientation, source.icc_profile)

@@ -1,8 +1,8 @@
 """Which lane a task takes, and what happens to it there. Knows no Ray: lanes are handed in.
 
-Inline lane: work estimated below `inline_ms` runs in this process, in one thread, because a hop to
-another process would cost more than it brings. Pool lane: the rest waits in one queue and is
-pulled in batches whenever a replica is free; nothing waits for a timer.
+Inline lane: work estimated below `inline_ms`, and that cannot run away, is done in this process, in
+one thread, because a hop to another process would cost more than it brings. Pool lane: the rest
+waits in one queue and is pulled in batches whenever a replica is free; nothing waits for a timer.
 """
 
 import asyncio
@@ -10,18 +10,23 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Protocol
 
+from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.errors import (
     EngineUnavailable,
     InternalError,
     OmnishotError,
+    Overloaded,
+    Quarantined,
     TaskTimeout,
 )
-from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.protocol import AnyOutcome, AnyTask, Made, Task, run_task, with_queue_time
+from omnishot_ray.serving.load import GatewayLoad
+from omnishot_ray.serving.overload import DrainRate, Overload, OverloadConfig, RecentWaits
 from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
 
 logger = logging.getLogger(__name__)
@@ -39,8 +44,14 @@ class Pool(Protocol):
         """How many replicas are running now."""
         ...
 
-    async def run(self, batch: Sequence[AnyTask]) -> Sequence[AnyOutcome]:
-        """Outcomes in the order of the batch. Raises `ReplicaLost`."""
+    async def run(
+        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
+    ) -> Sequence[AnyOutcome | None]:
+        """Outcomes in the order of the batch, None for a task that another replica has to do.
+
+        A task that is over its time limit comes back as `TaskTimeout`, and its work has been
+        stopped. Raises `ReplicaLost`.
+        """
         ...
 
     async def check_ready(self) -> str:
@@ -59,55 +70,77 @@ class DispatchConfig:
     sharing the interpreter lock with it costs about a millisecond."""
     inline_waiting_ms: float = 500.0
     """With more work than this waiting for the inline thread, cheap tasks go to the pool too."""
+    split_ms: float = 150.0
+    """Work on several renditions estimated above this is split over the replicas that are free."""
     batches_per_replica: int = 1
     """Batches that one gateway has out at each replica."""
     time_limit_s: float = 10.0
     queue: QueueConfig = field(default_factory=QueueConfig)
+    overload: OverloadConfig = field(default_factory=OverloadConfig)
 
     def __post_init__(self) -> None:
-        for name in ("inline_ms", "loop_ms", "inline_waiting_ms"):
+        for name in ("inline_ms", "loop_ms", "inline_waiting_ms", "split_ms"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more")
         if self.batches_per_replica < 1 or self.time_limit_s <= 0:
             raise ValueError("batches_per_replica must be at least 1, time_limit_s more than 0")
 
 
-_MAX_ATTEMPTS = 2
+_MAX_DEATHS = 2
 """Resizing is pure, so a task whose replica died runs once more; a task that was there twice when
 a replica died may be the reason."""
 
 _REPLICA_POLL_S = 0.25
 """How often a queue without a running replica looks for one."""
 
+_GRACE_S = 1.0
+"""How much longer than its time limit a task at a replica is waited for: the replica stops the work
+itself and says so, and only one that cannot even do that is given up from here."""
+
 
 class Dispatcher:
     """The `Optimizer` of a gateway."""
 
-    def __init__(self, pool: Pool, config: DispatchConfig, limits: Limits) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        config: DispatchConfig,
+        limits: Limits,
+        quarantine: Quarantine | None = None,
+        gateway_id: str = "",
+    ) -> None:
         self._pool = pool
         self._config = config
         self._limits = limits
+        self._quarantine = quarantine
+        self._gateway_id = gateway_id
         self._inline_thread = ThreadPoolExecutor(1, thread_name_prefix="inline")
         self._inline_waiting_ms = 0.0
         self._queue = TaskQueue(config.queue)
         self._batches: set[asyncio.Task[None]] = set()
         self._poll: asyncio.TimerHandle | None = None
+        self._overload = Overload(config.overload, perf_counter)
+        self._drain = DrainRate(perf_counter)
+        self._waits = RecentWaits(perf_counter)
 
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Choose the lane and wait for the outcome, at most `time_limit_s`."""
         try:
             header = read_header(task.data)
             check_header(header, self._limits)
+            if self._quarantine and self._quarantine.is_quarantined(task.digest):
+                raise _quarantined()
             cost_ms = task.estimate_ms(header)
-            async with asyncio.timeout(self._config.time_limit_s):
-                if self._fits_inline(cost_ms):
+            if cost_ms < self._config.loop_ms and self._fits_inline(task, header, cost_ms):
+                return run_task(task, self._limits)
+            deadline = perf_counter() + self._config.time_limit_s
+            if self._fits_inline(task, header, cost_ms):
+                async with asyncio.timeout(self._config.time_limit_s):
                     return await self._run_inline(task, cost_ms)
-                return await self._run_pooled(task, cost_ms)
+            async with asyncio.timeout(self._config.time_limit_s + _GRACE_S):
+                return await self._run_pooled(task, header, cost_ms, deadline)
         except TimeoutError:
-            return TaskTimeout(
-                f"The work was not done within {self._config.time_limit_s:g} s; "
-                "ask for fewer or smaller renditions, a lower effort, or send a smaller picture."
-            )
+            return self._timed_out()
         except OmnishotError as error:
             return error
 
@@ -115,15 +148,36 @@ class Dispatcher:
         """Whether the replicas answer."""
         return {"engine": await self._pool.check_ready()}
 
-    def _fits_inline(self, cost_ms: float) -> bool:
+    @property
+    def highest_effort(self) -> int | None:
+        """The effort to keep to while overload lasts; None when all is well."""
+        return self._config.overload.effort if self._overload.lasts else None
+
+    def report_load(self) -> GatewayLoad:
+        """What waits here, for the autoscaler."""
+        return GatewayLoad(
+            gateway_id=self._gateway_id,
+            queued_ms=self._queue.waiting_ms + self._inline_waiting_ms,
+            waiting=len(self._queue),
+            p95_ms=self._waits.p95_ms(),
+            at_s=time(),
+        )
+
+    def _timed_out(self) -> TaskTimeout:
+        return TaskTimeout(
+            f"The work was not done within {self._config.time_limit_s:g} s; "
+            "ask for fewer or smaller renditions, a lower effort, or send a smaller picture."
+        )
+
+    def _fits_inline(self, task: Task[Made], header: Header, cost_ms: float) -> bool:
         waiting = self._inline_waiting_ms
-        return cost_ms < self._config.inline_ms and (
-            waiting == 0 or waiting + cost_ms <= self._config.inline_waiting_ms
+        return (
+            cost_ms < self._config.inline_ms
+            and (waiting == 0 or waiting + cost_ms <= self._config.inline_waiting_ms)
+            and task.may_run_inline(header)
         )
 
     async def _run_inline(self, task: Task[Made], cost_ms: float) -> Made | OmnishotError:
-        if cost_ms < self._config.loop_ms:
-            return run_task(task, self._limits)
         enqueued_at = perf_counter()
 
         def work() -> Made | OmnishotError:
@@ -139,25 +193,67 @@ class Dispatcher:
         # Shielded: a client that leaves does not end what the thread has begun.
         return await asyncio.shield(running)
 
-    async def _run_pooled(self, task: Task[Made], cost_ms: float) -> Made | OmnishotError:
+    async def _run_pooled(
+        self, task: Task[Made], header: Header, cost_ms: float, deadline: float
+    ) -> Made | OmnishotError:
+        parts = self._split(task, header, cost_ms)
+        if len(parts) == 1:
+            return await self._enqueue(task, cost_ms, deadline)
+        outcomes = await asyncio.gather(
+            *(self._enqueue(part, part.estimate_ms(header), deadline) for part in parts)
+        )
+        made: list[Made] = []
+        for outcome in outcomes:
+            if isinstance(outcome, OmnishotError):
+                return outcome
+            made.append(outcome)
+        return task.merge(made)
+
+    def _split(self, task: Task[Made], header: Header, cost_ms: float) -> Sequence[Task[Made]]:
+        """Parts for the replicas that are free, when that shortens the work."""
+        free = self._places() - len(self._batches)
+        if free < 2 or self._queue or cost_ms < self._config.split_ms:
+            return [task]
+        parts = task.split(header, free)
+        longest_ms = max(part.estimate_ms(header) for part in parts)
+        return parts if longest_ms + self._config.queue.hop_ms < 0.8 * cost_ms else [task]
+
+    async def _enqueue(
+        self, task: Task[Made], cost_ms: float, deadline: float
+    ) -> Made | OmnishotError:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(task, cost_ms, outcome, perf_counter())
-        self._queue.push(waiting, drain_rate=self._pool.replicas)
+        waiting = Waiting(task, cost_ms, outcome, perf_counter(), deadline)
+        try:
+            self._queue.push(waiting, self._drain.per_ms(self._pool.replicas))
+        except Overloaded:
+            self._overload.note(1.0)
+            raise
         self._pump()
         made: Made | OmnishotError = await outcome
         return made
 
+    def _places(self) -> int:
+        return self._pool.replicas * self._config.batches_per_replica
+
     def _pump(self) -> None:
         """Send batches as long as there is work and a free place at a replica."""
-        places = self._pool.replicas * self._config.batches_per_replica
-        while self._queue and len(self._batches) < places:
-            batch = self._queue.pop_batch()
+        while self._queue and len(self._batches) < self._places():
+            popped = self._queue.pop_batch(self._places() - len(self._batches))
+            batch = [waiting for waiting in popped if not self._is_too_late(waiting)]
             if batch:
                 running = asyncio.create_task(self._run_batch(batch))
                 self._batches.add(running)
                 running.add_done_callback(self._on_batch_done)
+        self._overload.note(self._queue.fill)
         if self._queue and not self._batches and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(_REPLICA_POLL_S, self._on_poll)
+
+    def _is_too_late(self, waiting: Waiting) -> bool:
+        """Settles a task that would hardly be half done when its time is up."""
+        if perf_counter() + waiting.cost_ms / 2000.0 < waiting.deadline:
+            return False
+        _settle(waiting, self._timed_out())
+        return True
 
     def _on_batch_done(self, running: "asyncio.Task[None]") -> None:
         self._batches.discard(running)
@@ -169,23 +265,43 @@ class Dispatcher:
 
     async def _run_batch(self, batch: Sequence[Waiting]) -> None:
         sent_at = perf_counter()
+        limits_s = [_limit_s(waiting, sent_at) for waiting in batch]
+        tasks = [waiting.task for waiting in batch]
+        self._drain.begin()
         try:
-            outcomes = await self._pool.run([waiting.task for waiting in batch])
+            outcomes = await self._pool.run(tasks, limits_s, self.report_load())
         except ReplicaLost as lost:
             logger.warning("replica lost with %d tasks: %s", len(batch), lost)
             for waiting in batch:
-                self._retry(waiting)
+                self._retry(waiting, alone=len(batch) == 1)
         except Exception:
             logger.exception("a batch of %d tasks failed", len(batch))
             for waiting in batch:
                 _settle(waiting, InternalError("The engine failed on this task; it is logged."))
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
-                _settle(waiting, _timed(outcome, sent_at - waiting.enqueued_at))
+                self._finish(waiting, outcome, sent_at)
+        finally:
+            self._drain.end(sum(waiting.cost_ms for waiting in batch))
 
-    def _retry(self, waiting: Waiting) -> None:
-        waiting.attempts += 1
-        if waiting.attempts < _MAX_ATTEMPTS:
+    def _finish(self, waiting: Waiting, outcome: AnyOutcome | None, sent_at: float) -> None:
+        if outcome is None:
+            self._queue.push_back(waiting)
+            return
+        if isinstance(outcome, TaskTimeout):
+            logger.warning("request %s was stopped at its limit", waiting.task.request_id)
+            self._blame(waiting)
+            outcome = self._timed_out()
+        elif waiting.deaths and self._quarantine:
+            self._quarantine.clear(waiting.task.digest)
+        self._waits.note((perf_counter() - waiting.enqueued_at) * 1000.0)
+        _settle(waiting, _timed(outcome, sent_at - waiting.enqueued_at))
+
+    def _retry(self, waiting: Waiting, alone: bool) -> None:
+        waiting.deaths += 1
+        if alone and self._blame(waiting):
+            _settle(waiting, _quarantined())
+        elif waiting.deaths < _MAX_DEATHS:
             self._queue.push_back(waiting)
         else:
             _settle(
@@ -195,6 +311,30 @@ class Dispatcher:
                     "unless it is this image that does it."
                 ),
             )
+
+    def _blame(self, waiting: Waiting) -> bool:
+        """Count a death against the picture; whether it is turned away from now on."""
+        if self._quarantine is None:
+            return False
+        digest = waiting.task.digest
+        self._quarantine.note_kill(digest)
+        return self._quarantine.is_quarantined(digest)
+
+
+def _limit_s(waiting: Waiting, now: float) -> float:
+    """How long a replica may work on a task.
+
+    Till its deadline, and if it has waited long, at least three times its estimate: what was late
+    through no fault of its own must not cost a replica.
+    """
+    return max(waiting.deadline - now, 3.0 * waiting.cost_ms / 1000.0 + 1.0)
+
+
+def _quarantined() -> Quarantined:
+    return Quarantined(
+        "This picture ended the process that worked on it, twice. It is turned away for an hour; "
+        "write it anew with another program before you send it again."
+    )
 
 
 def _timed(outcome: Made | OmnishotError, queue_s: float) -> Made | OmnishotError:

@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 from omnishot_ray.protocol import AnyOutcome, AnyTask
 from omnishot_ray.serving.census import count_replicas
 from omnishot_ray.serving.dispatch import ReplicaLost
+from omnishot_ray.serving.load import GatewayLoad
 from omnishot_ray.serving.resizer import Resizer
 
 _PING_TIMEOUT_S = 2.0
@@ -31,10 +32,13 @@ class ReplicaPool:
         """Replicas that the Serve controller has told of."""
         return count_replicas(self._deployment)
 
-    async def run(self, batch: Sequence[AnyTask]) -> Sequence[AnyOutcome]:
+    async def run(
+        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
+    ) -> Sequence[AnyOutcome | None]:
         """Send a batch to the least loaded replica."""
         try:
-            outcomes: list[AnyOutcome] = await self._process.remote(batch)
+            outcomes: list[AnyOutcome | None]
+            outcomes = await self._process.remote(batch, time_limits_s, load)
         except (ActorDiedError, ActorUnavailableError, DeploymentUnavailableError) as error:
             raise ReplicaLost(type(error).__name__) from error
         return outcomes

@@ -1,4 +1,8 @@
-"""The waiting line of the pool: by priority, bounded by the work in it, drained in batches."""
+"""The waiting line of the pool: by rank, bounded by the work in it, drained in batches.
+
+A task's rank is the time it came, moved back by its priority and by its cost. So urgent and cheap
+work goes first, and nobody starves: whatever comes later than a task's rank goes behind it.
+"""
 
 import heapq
 import itertools
@@ -18,59 +22,88 @@ class Waiting:
     cost_ms: float
     outcome: "Future[AnyOutcome]"
     enqueued_at: float
-    attempts: int = 0
-    arrival: int = -1
-    """Its place in the line, kept when it comes back."""
+    """Seconds on the dispatcher's clock."""
+    deadline: float = float("inf")
+    """When its time is up, on the same clock."""
+    deaths: int = 0
+    """How many replicas died with it in their hands."""
+    rank: tuple[float, int] = (0.0, 0)
+    """Its place in the line, kept when it comes back; the second part parts equals."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueConfig:
     """How much may wait, and how much leaves at once."""
 
-    max_waiting_ms: float = 20_000.0
-    """Estimated core-milliseconds that may wait in one gateway."""
-    batch_ms: float = 30.0
-    """A batch is filled up to this much estimated work, so that it is worth its hop (1–5 ms) and
-    its first member does not wait long for the last."""
+    max_waiting_s: float = 5.0
+    """How long the line may be: the estimated work in it over the rate it is worked off at."""
+    max_waiting_ms: float = 60_000.0
+    """Estimated core-milliseconds that may wait in one gateway, however fast it is."""
+    ageing_s: float = 0.5
+    """Seconds of waiting that one step of priority is worth."""
+    cost_weight: float = 1.0
+    """Seconds of waiting that a core-second of estimated work is worth: 0 is first come, first
+    served within a priority."""
+    hop_ms: float = 4.0
+    """What a batch costs beyond its work (1 to 5 core-ms measured). A batch grows as long as its
+    first member waits no longer for the others than all who wait save in hops."""
+    batch_ms: float = 60.0
+    """Estimated work in a batch of several tasks, at most."""
     batch_max: int = 16
     batch_max_bytes: int = 48 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        for name in ("max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"):
+        for name in ("max_waiting_s", "max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0")
+        for name in ("ageing_s", "cost_weight", "hop_ms"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more")
 
 
 class TaskQueue:
-    """A bounded priority queue. First come, first served within a priority."""
+    """A bounded line of tasks, the lowest rank first."""
 
     def __init__(self, config: QueueConfig) -> None:
         self._config = config
-        self._heap: list[tuple[int, int, int, Waiting]] = []
+        self._heap: list[tuple[tuple[float, int], int, Waiting]] = []
         self._arrivals = itertools.count()
         self._ties = itertools.count()
+        self._bound_ms = config.max_waiting_ms
         self.waiting_ms = 0.0
 
     def __len__(self) -> int:
         return len(self._heap)
 
+    @property
+    def fill(self) -> float:
+        """The share of the bound that is taken."""
+        return self.waiting_ms / self._bound_ms if self._heap else 0.0
+
     def push(self, waiting: Waiting, drain_rate: float) -> None:
-        """Add a task at the end of its priority.
+        """Add a task.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool). Raises `Overloaded` with the time after which there should be room again.
         """
-        if self.waiting_ms + waiting.cost_ms > self._config.max_waiting_ms:
+        self._bound_ms = min(
+            self._config.max_waiting_ms, self._config.max_waiting_s * 1000.0 * drain_rate
+        )
+        if self.waiting_ms + waiting.cost_ms > self._bound_ms:
             self._forget_abandoned()
-        if self._heap and self.waiting_ms + waiting.cost_ms > self._config.max_waiting_ms:
-            excess = self.waiting_ms + waiting.cost_ms - self._config.max_waiting_ms
-            retry_after_s = excess / max(drain_rate, 0.5) / 1000.0
+        excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms
+        if self._heap and excess_ms > 0:
             raise Overloaded(
                 f"{len(self._heap)} tasks with {self.waiting_ms / 1000:.1f} core-seconds of work "
                 "are waiting already; come back after the time in Retry-After.",
-                retry_after_s,
+                excess_ms / drain_rate / 1000.0,
             )
-        waiting.arrival = next(self._arrivals)
+        seconds = (
+            waiting.enqueued_at
+            + self._config.ageing_s * waiting.task.priority
+            + self._config.cost_weight * waiting.cost_ms / 1000.0
+        )
+        waiting.rank = (seconds, next(self._arrivals))
         self._add(waiting)
 
     def push_back(self, waiting: Waiting) -> None:
@@ -78,9 +111,7 @@ class TaskQueue:
         self._add(waiting)
 
     def _add(self, waiting: Waiting) -> None:
-        heapq.heappush(
-            self._heap, (waiting.task.priority, waiting.arrival, next(self._ties), waiting)
-        )
+        heapq.heappush(self._heap, (waiting.rank, next(self._ties), waiting))
         self.waiting_ms += waiting.cost_ms
 
     def _forget_abandoned(self) -> None:
@@ -89,22 +120,30 @@ class TaskQueue:
         heapq.heapify(self._heap)
         self.waiting_ms = sum(entry[-1].cost_ms for entry in self._heap)
 
-    def pop_batch(self) -> Sequence[Waiting]:
-        """The next tasks, as many as make a batch; those whose client has left are dropped.
+    def pop_batch(self, places: int = 1) -> Sequence[Waiting]:
+        """The next tasks, as many as make a batch for one of `places` free replicas.
 
-        A task that comes back from a replica that died travels alone: it may be the reason.
+        Those whose client has left are dropped. A task that comes back from a replica that died
+        travels alone: it may be the reason.
         """
         config = self._config
         batch: list[Waiting] = []
+        saved_ms = config.hop_ms * len(self._heap)
+        # With several replicas free at once, none takes the share of the next.
+        budget_ms = min(config.batch_ms, self.waiting_ms / max(1, places))
         cost, size = 0.0, 0
         while self._heap and len(batch) < config.batch_max:
             head = self._heap[0][-1]
             head_bytes = len(head.task.data)
-            full = cost + head.cost_ms > config.batch_ms or size + head_bytes > (
-                config.batch_max_bytes
+            full = (
+                cost + head.cost_ms > budget_ms
+                or size + head_bytes > config.batch_max_bytes
+                or cost + head.cost_ms - batch[0].cost_ms > saved_ms
+                if batch
+                else False
             )
-            alone = head.attempts > 0 or any(waiting.attempts > 0 for waiting in batch)
-            if batch and (full or alone) and not head.outcome.done():
+            alone = batch and (head.deaths > 0 or batch[0].deaths > 0)
+            if (full or alone) and not head.outcome.done():
                 break
             heapq.heappop(self._heap)
             self.waiting_ms -= head.cost_ms

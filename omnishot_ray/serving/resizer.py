@@ -1,28 +1,71 @@
 """The Resizer: one process, one core, one thread of pixels."""
 
 import asyncio
+import faulthandler
+import logging
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from omnishot_ray.errors import TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import AnyOutcome, AnyTask, run_task
+from omnishot_ray.serving.load import GatewayLoad
+
+logger = logging.getLogger(__name__)
+
+_LAST_WORDS_S = 0.2
+"""How long a replica that has to go lives on, so that its answer gets out."""
+
+_BACKSTOP_S = 1.0
+"""How long past a limit the event loop may take to act before the process is ended without it:
+native code that keeps the interpreter lock stops the loop too."""
 
 
 class Resizer:
-    """Works off batches. The event loop stays free to take the next batch and answer pings."""
+    """Works off batches, one task at a time. The event loop stays free to take the next batch.
 
-    def __init__(self, limits: Limits) -> None:
+    A thread cannot be stopped, a process can: when a task is over its limit, the replica answers
+    what it has and ends itself. Serve starts another in its place.
+    """
+
+    def __init__(self, limits: Limits, niceness: int = 0) -> None:
+        os.nice(niceness)
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._engine = asyncio.Lock()
+        self._is_ending = False
 
-    async def process(self, batch: Sequence[AnyTask]) -> list[AnyOutcome]:
-        """Outcomes in the order of the batch; a failure is a value and harms no other task."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run, batch)
+    async def process(
+        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
+    ) -> list[AnyOutcome | None]:
+        """Outcomes in the order of the batch; a failure is a value and harms no other task.
+
+        `TaskTimeout` for the task that had to be stopped, None for those that another replica has
+        to do.
+        """
+        del load
+        outcomes: list[AnyOutcome | None] = []
+        for task, limit_s in zip(batch, time_limits_s, strict=True):
+            async with self._engine:
+                outcomes.append(None if self._is_ending else await self._work(task, limit_s))
+        return outcomes
 
     async def ping(self) -> str:
         """Answer `ok`."""
-        return "ok"
+        return "the replica is about to be replaced" if self._is_ending else "ok"
 
-    def _run(self, batch: Sequence[AnyTask]) -> list[AnyOutcome]:
-        return [run_task(task, self._limits) for task in batch]
+    async def _work(self, task: AnyTask, limit_s: float) -> AnyOutcome:
+        loop = asyncio.get_running_loop()
+        # Runs in a thread of C that needs no interpreter lock, and ends the process.
+        faulthandler.dump_traceback_later(limit_s + _BACKSTOP_S, exit=True, file=2)
+        running = loop.run_in_executor(self._thread, run_task, task, self._limits)
+        done, _ = await asyncio.wait((running,), timeout=limit_s)
+        if done:
+            faulthandler.cancel_dump_traceback_later()
+            outcome: AnyOutcome = running.result()
+            return outcome
+        logger.error("request %s is over its %.1f s; ending", task.request_id, limit_s)
+        self._is_ending = True
+        loop.call_later(_LAST_WORDS_S, os._exit, 1)
+        return TaskTimeout("The work was stopped at its time limit.")

@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
 
+from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.errors import (
     CorruptImage,
     EngineUnavailable,
     InternalError,
     LimitExceeded,
     Overloaded,
+    Quarantined,
     TaskTimeout,
     UnsupportedFormat,
 )
@@ -21,8 +24,9 @@ from omnishot_ray.imaging.info import ImageInfo
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
-from omnishot_ray.protocol import ImageTask, InfoTask, Outcome, run_task
+from omnishot_ray.protocol import AnyOutcome, ImageTask, InfoTask, Outcome, run_task
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher, ReplicaLost
+from omnishot_ray.serving.load import GatewayLoad
 from omnishot_ray.serving.queue import QueueConfig
 from tests import corpus
 from tests.pictures import encode, noise, png
@@ -37,7 +41,9 @@ class Sent:
     """A batch at a replica. It ends when the test says so."""
 
     tasks: Sequence[ImageTask]
-    end: "asyncio.Future[Sequence[Outcome]]"
+    limits_s: Sequence[float]
+    load: GatewayLoad
+    end: "asyncio.Future[Sequence[AnyOutcome | None]]"
 
     @property
     def names(self) -> str:
@@ -45,6 +51,9 @@ class Sent:
 
     def succeed(self) -> None:
         self.end.set_result([run_task(task, Limits()) for task in self.tasks])
+
+    def answer(self, *outcomes: AnyOutcome | None) -> None:
+        self.end.set_result(outcomes)
 
     def fail(self, error: Exception) -> None:
         self.end.set_exception(error)
@@ -57,8 +66,10 @@ class HandMovedPool:
         self.replicas = replicas
         self.sent: list[Sent] = []
 
-    async def run(self, batch: Sequence[ImageTask]) -> Sequence[Outcome]:
-        sent = Sent(batch, asyncio.get_running_loop().create_future())
+    async def run(
+        self, batch: Sequence[ImageTask], time_limits_s: Sequence[float], load: GatewayLoad
+    ) -> Sequence[AnyOutcome | None]:
+        sent = Sent(batch, time_limits_s, load, asyncio.get_running_loop().create_future())
         self.sent.append(sent)
         return await sent.end
 
@@ -255,10 +266,10 @@ async def test_too_much_work_is_turned_away_with_a_time_to_come_back() -> None:
 async def test_a_bad_picture_costs_its_own_answer_only() -> None:
     pool = HandMovedPool()
     wanted = [task("a"), task("b"), task("c", corpus.read("truncated_640x480")), task("d")]
-    running = start(pooled(pool), *wanted)
+    running = start(pooled(pool, QueueConfig(hop_ms=1000, batch_ms=1000)), *wanted)
     (await nth_batch(pool, 1)).succeed()
     (await nth_batch(pool, 2)).succeed()
-    assert pool.sent[1].names == "bcd"
+    assert pool.sent[1].names == "bdc"  # the cheap ones first
     _, before, bad, after = await asyncio.gather(*running)
     assert isinstance(bad, CorruptImage)
     assert is_made(before)
@@ -430,3 +441,128 @@ async def test_what_cannot_be_described_is_turned_away_on_its_header() -> None:
     assert isinstance(await pooled(pool).optimize(InfoTask(data, "a")), LimitExceeded)
     assert isinstance(await pooled(pool).optimize(InfoTask(b"text", "a")), UnsupportedFormat)
     assert pool.sent == []
+
+
+# Work that is stopped, and pictures that end replicas.
+
+
+async def test_a_task_that_a_replica_could_not_begin_is_done_by_another() -> None:
+    pool = HandMovedPool()
+    (running,) = start(pooled(pool), task())
+    (await nth_batch(pool, 1)).answer(None)
+    (await nth_batch(pool, 2)).answer(None)
+    (await nth_batch(pool, 3)).succeed()
+    assert is_made(await running)
+
+
+async def test_a_task_that_was_stopped_costs_its_own_answer_only() -> None:
+    pool = HandMovedPool()
+    running = start(pooled(pool, QueueConfig(hop_ms=1000)), *map(task, "abc"))
+    (await nth_batch(pool, 1)).succeed()
+    (await nth_batch(pool, 2)).answer(TaskTimeout("stopped"), None)
+    (await nth_batch(pool, 3)).succeed()
+    done, stopped, retried = await asyncio.gather(*running)
+    assert is_made(done)
+    assert isinstance(stopped, TaskTimeout)
+    assert "10 s" in stopped.detail
+    assert is_made(retried)
+
+
+async def test_a_replica_is_told_how_long_it_may_take() -> None:
+    pool = HandMovedPool()
+    (running,) = start(pooled(pool, time_limit_s=7), task())
+    sent = await nth_batch(pool, 1)
+    assert 6 < sent.limits_s[0] <= 7
+    sent.succeed()
+    await running
+
+
+async def test_what_has_waited_too_long_is_not_begun() -> None:
+    pool = HandMovedPool()
+    dispatcher = pooled(pool, time_limit_s=0.05)
+    started = perf_counter()
+    running = start(dispatcher, *map(task, "ab"))
+    await nth_batch(pool, 1)
+    await until(lambda: perf_counter() - started > 0.06)
+    pool.sent[0].succeed()
+    assert isinstance(await running[1], TaskTimeout)
+    assert len(pool.sent) == 1
+
+
+@pytest.mark.parametrize("died", [True, False])
+async def test_a_picture_that_ends_two_replicas_is_turned_away(tmp_path: Path, died: bool) -> None:
+    pool = HandMovedPool()
+    quarantine = Quarantine(str(tmp_path))
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=0), Limits(), quarantine)
+    number = 0
+    for _ in range(2):
+        (running,) = start(dispatcher, task())
+        while not running.done():
+            number += 1
+            sent = await nth_batch(pool, number)
+            if died:
+                sent.fail(ReplicaLost("it died"))
+            else:
+                sent.answer(TaskTimeout("stopped"))
+            await settled()
+    assert isinstance(await dispatcher.optimize(task()), Quarantined)
+    assert number == 2
+    (other,) = start(dispatcher, task(data=png(9, 9)))
+    (await nth_batch(pool, 3)).succeed()
+    assert is_made(await other)
+
+
+async def test_a_picture_that_was_there_by_chance_stays_welcome(tmp_path: Path) -> None:
+    pool = HandMovedPool()
+    quarantine = Quarantine(str(tmp_path))
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=0), Limits(), quarantine)
+    for number in (1, 3, 5):
+        (running,) = start(dispatcher, task())
+        (await nth_batch(pool, number)).fail(ReplicaLost("it died"))
+        (await nth_batch(pool, number + 1)).succeed()
+        assert is_made(await running)
+
+
+# Many renditions at once.
+
+
+def many(picture: bytes, *widths: int) -> ImageTask:
+    wanted = tuple(Options(name=str(w), width=w, format="webp", effort=6) for w in widths)
+    return ImageTask(picture, wanted, "m")
+
+
+async def test_dear_renditions_are_split_over_free_replicas() -> None:
+    pool = HandMovedPool(2)
+    picture = encode(noise(600, 600))
+    whole = many(picture, 500, 400, 300, 200)
+    (running,) = start(pooled(pool, split_ms=1), whole)
+    await nth_batch(pool, 2)
+    for sent in pool.sent:
+        sent.succeed()
+    result = await running
+    assert isinstance(result, Result)
+    assert len(pool.sent) == 2
+    assert result.renditions == whole.run(Limits()).renditions  # in order, and the same bytes
+
+
+async def test_nothing_is_split_while_others_wait_or_where_it_does_not_pay() -> None:
+    pool = HandMovedPool(1)
+    picture = encode(noise(300, 300))
+    running = start(pooled(pool, split_ms=1), many(picture, 200, 100))
+    (await nth_batch(pool, 1)).succeed()
+    assert len(pool.sent) == 1
+    await asyncio.gather(*running)
+    pool = HandMovedPool(2)
+    running = start(pooled(pool, split_ms=1e9), many(picture, 200, 100))
+    (await nth_batch(pool, 1)).succeed()
+    assert len(pool.sent) == 1
+    await asyncio.gather(*running)
+
+
+async def test_a_failed_part_is_the_failure_of_the_whole() -> None:
+    pool = HandMovedPool(2)
+    (running,) = start(pooled(pool, split_ms=1), many(encode(noise(600, 600)), 500, 400))
+    await nth_batch(pool, 2)
+    pool.sent[0].succeed()
+    pool.sent[1].answer(TaskTimeout("stopped"))
+    assert isinstance(await running, TaskTimeout)

@@ -21,9 +21,16 @@ def waiting() -> Iterator[Make]:
     """Makes tasks that wait; the promise of an outcome needs an event loop."""
     loop = asyncio.new_event_loop()
 
-    def make(name: str = "a", cost: float = 10.0, priority: int = 5, size: int = 10) -> Waiting:
+    def make(
+        name: str = "a",
+        cost: float = 10.0,
+        priority: int = 5,
+        size: int = 10,
+        at: float = 0.0,
+        deaths: int = 0,
+    ) -> Waiting:
         task = ImageTask(bytes(size), (Options(),), name, cost, priority)
-        return Waiting(task, cost, loop.create_future(), 0.0)
+        return Waiting(task, cost, loop.create_future(), at, deaths=deaths)
 
     yield make
     loop.close()
@@ -47,7 +54,8 @@ def filled(config: QueueConfig, tasks: Sequence[Waiting]) -> TaskQueue:
     return queue
 
 
-ONE_BY_ONE = QueueConfig(batch_max=1, max_waiting_ms=1e9)
+LONG = {"max_waiting_ms": 1e9, "max_waiting_s": 1e9}
+ONE_BY_ONE = QueueConfig(batch_max=1, **LONG)
 
 
 def test_an_empty_queue_gives_an_empty_batch() -> None:
@@ -77,8 +85,11 @@ def by_priority(waiting: Waiting) -> int:
 @pytest.mark.parametrize(
     ("config", "tasks", "batches"),
     [
-        ({"batch_ms": 30}, [{"cost": 10}] * 7, [3, 3, 1]),
-        ({"batch_ms": 30}, [{"cost": 10}, {"cost": 21}, {"cost": 9}], [1, 2]),
+        ({"batch_ms": 30, "hop_ms": 99}, [{"cost": 10}] * 7, [3, 3, 1]),
+        ({"batch_ms": 30, "hop_ms": 99}, [{"cost": 5}, {"cost": 26}, {"cost": 27}], [1, 1, 1]),
+        ({"hop_ms": 4}, [{"cost": 10}] * 7, [3, 2, 1, 1]),  # 7 hops of 4 ms pay for 20 ms more
+        ({"hop_ms": 4}, [{"cost": 4}] * 3, [3]),
+        ({"hop_ms": 0}, [{"cost": 1}] * 3, [1, 1, 1]),
         ({"batch_ms": 30}, [{"cost": 500}, {"cost": 1}, {"cost": 500}], [1, 1, 1]),
         ({"batch_max": 2}, [{"cost": 1}] * 5, [2, 2, 1]),
         ({"batch_max_bytes": 100}, [{"size": 40, "cost": 1}] * 5, [2, 2, 1]),
@@ -99,7 +110,7 @@ def test_batches_keep_their_bounds_and_lose_nobody(waiting: Make, data: st.DataO
         st.lists(st.tuples(st.floats(0.1, 60), st.integers(0, 300), st.integers(1, 3)), max_size=25)
     )
     tasks = [waiting(cost=cost, size=size, priority=p) for cost, size, p in shapes]
-    config = QueueConfig(1e9, batch_ms=50, batch_max=4, batch_max_bytes=500)
+    config = QueueConfig(batch_ms=50, hop_ms=50, batch_max=4, batch_max_bytes=500, **LONG)
     queue = filled(config, tasks)
     assert queue.waiting_ms == pytest.approx(sum(task.cost_ms for task in tasks))
 
@@ -115,7 +126,7 @@ def test_batches_keep_their_bounds_and_lose_nobody(waiting: Make, data: st.DataO
     assert queue.waiting_ms == 0
 
 
-@pytest.mark.parametrize(("drain_rate", "retry_after_s"), [(1, 2.0), (4, 0.5), (0, 4.0)])
+@pytest.mark.parametrize(("drain_rate", "retry_after_s"), [(1, 2.0), (4, 0.5)])
 def test_a_full_queue_says_when_to_come_back(
     waiting: Make, drain_rate: float, retry_after_s: float
 ) -> None:
@@ -170,24 +181,62 @@ def test_who_left_takes_no_room(waiting: Make) -> None:
     assert drained(queue) == ["z"]
 
 
-def test_a_returned_task_is_next_of_its_priority_and_never_shed(waiting: Make) -> None:
-    queue = filled(
-        QueueConfig(max_waiting_ms=30, batch_max=1),
-        [waiting("a"), waiting("b"), waiting("c", priority=1)],
-    )
-    queue.push_back(waiting("r", cost=500))
-    assert drained(queue) == ["c", "r", "a", "b"]
+def test_the_line_is_as_long_as_the_time_it_takes(waiting: Make) -> None:
+    config = QueueConfig(max_waiting_s=2)
+    assert len(filled(config, [waiting(cost=1000)] * 2)) == 2
+    with pytest.raises(Overloaded):
+        filled(config, [waiting(cost=1000)] * 3)
+    queue = filled(config, [waiting(cost=1000)] * 2)
+    queue.push(waiting(cost=1000), drain_rate=1.5)
+    assert queue.fill == pytest.approx(1.0)
 
 
-def test_returned_tasks_keep_their_order(waiting: Make) -> None:
-    queue = filled(ONE_BY_ONE, [waiting("x")])
-    for name in "abc":
-        queue.push_back(waiting(name))
-    assert "".join(drained(queue)) == "abcx"
+def test_a_returned_task_keeps_its_place_and_is_never_shed(waiting: Make) -> None:
+    queue = filled(QueueConfig(max_waiting_ms=30, batch_max=1), [waiting(n) for n in "abc"])
+    (first,) = queue.pop_batch()
+    queue.push(waiting("c"), 1)
+    queue.push_back(first)
+    assert drained(queue) == ["a", "b", "c", "c"]
 
 
-@pytest.mark.parametrize("name", ["max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"])
+def test_what_was_there_when_a_replica_died_travels_alone(waiting: Make) -> None:
+    config = QueueConfig(hop_ms=99)
+    tasks = [waiting("a"), waiting("b", deaths=1), waiting("c"), waiting("d")]
+    assert drained(filled(config, tasks)) == ["a", "b", "cd"]
+
+
+def test_several_free_replicas_share_what_waits(waiting: Make) -> None:
+    queue = filled(QueueConfig(hop_ms=99), [waiting(n) for n in "abcd"])
+    assert names(queue.pop_batch(places=2)) == "ab"
+    assert names(queue.pop_batch(places=1)) == "cd"
+
+
+def test_cheap_work_goes_before_dear_work(waiting: Make) -> None:
+    queue = filled(ONE_BY_ONE, [waiting("dear", cost=3000), waiting("cheap", at=1.0)])
+    assert drained(queue) == ["cheap", "dear"]
+
+
+@given(data=st.data())
+def test_nobody_starves(waiting: Make, data: st.DataObject) -> None:
+    """Whatever comes later than a task's rank goes behind it, however urgent and cheap it is."""
+    priority, cost = data.draw(st.integers(1, 10)), data.draw(st.floats(1, 5000))
+    patient = waiting("patient", cost=cost, priority=priority)
+    longest_s = 0.5 * (priority - 1) + cost / 1000 + 0.01
+    later = [waiting("later", cost=1, priority=1, at=longest_s + step) for step in range(20)]
+    queue = filled(ONE_BY_ONE, [*later, patient])
+    assert drained(queue)[0] == "patient"
+
+
+@pytest.mark.parametrize(
+    "name", ["max_waiting_s", "max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"]
+)
 @pytest.mark.parametrize("value", [0, -1])
 def test_every_bound_is_more_than_nothing(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=name):
         QueueConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["ageing_s", "cost_weight", "hop_ms"])
+def test_no_weight_is_less_than_nothing(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        QueueConfig(**{name: -1})
