@@ -22,7 +22,7 @@ SETTLE_S = 5.0
 """After the last replica came or went: the window that CPU and batches are measured over."""
 _CALM = 0.5
 """Part of a limit below which a signal is calm."""
-_QUEUE_PART = 0.2
+_QUEUE_PART = 0.5
 """Part of the p95 limit that waiting has to make up: a slow task alone is not helped by cores."""
 _LATER_STEPS = 0.25
 """Part of the calm time after which a further step down follows the one before."""
