@@ -1,12 +1,14 @@
 """The one place where everything is wired together: settings in, a Serve application out."""
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
-from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
+from omnishot_ray.serving.autoscaling import SETTLE_S
 from omnishot_ray.serving.gateway import Gateway
 from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.settings import Settings, load_settings
@@ -34,11 +36,19 @@ def assemble(settings: Settings) -> Application:
         autoscaling_config=AutoscalingConfig(
             min_replicas=scale.min_replicas,
             max_replicas=scale.max_replicas,
-            target_ongoing_requests=scale.target_batches,
+            target_ongoing_requests=scale.autoscale.target_batches,
             metrics_interval_s=1.0,
-            look_back_period_s=5.0,
-            upscale_delay_s=scale.upscale_delay_s,
-            downscale_delay_s=scale.downscale_delay_s,
+            look_back_period_s=SETTLE_S,
+            # The policy has its own; Serve would wait once more.
+            upscale_delay_s=0.0,
+            downscale_delay_s=0.0,
+            policy=AutoscalingPolicy(
+                policy_function="omnishot_ray.serving.policy:ResizerPolicy",
+                policy_kwargs={
+                    "config": asdict(scale.autoscale),
+                    "gateways": settings.gateways.replicas,
+                },
+            ),
         ),
         request_router_config=RequestRouterConfig(
             request_router_class="omnishot_ray.serving.routing:LeastLoadedRouter"

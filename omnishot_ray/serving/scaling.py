@@ -27,21 +27,55 @@ class GatewayScale:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoscaleConfig:
+    """When the number of Resizers changes (`autoscaling.py` has the rules)."""
+
+    drain_s: float = 5.0
+    """Seconds within which what waits should be worked off."""
+    waiting_limit: int = 50
+    """Tasks waiting in all gateways, or one for each replica where that is more."""
+    active_limit: float = 10.0
+    """Batches at a replica."""
+    cpu_limit: float = 0.8
+    cpu_goal: float = 0.6
+    """Shares of the Resizers' cores: replicas come above the limit, as many as bring it to the
+    goal, and go as far as the goal allows. What lies between keeps the number still."""
+    p95_limit_ms: float = 500.0
+    """Of waiting and working together; counts only while enough waits to be the reason."""
+    upscale_delay_s: float = 2.0
+    """Between a signal and the first step up, and between steps."""
+    downscale_delay_s: float = 60.0
+    """Of calm before the first step down; those after it take a quarter of it each."""
+    step_up: int = 4
+    """Replicas that a step may add where doubling would add fewer."""
+    stale_s: float = 10.0
+    """Reports older than this are not believed."""
+    target_batches: float = 1.0
+    """Batches in flight at a replica above which replicas are added when no report comes."""
+
+    def __post_init__(self) -> None:
+        for name in ("drain_s", "active_limit", "p95_limit_ms", "stale_s", "target_batches"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be more than 0")
+        if self.waiting_limit < 1 or self.step_up < 1:
+            raise ValueError("waiting_limit and step_up must be at least 1")
+        if not 0 < self.cpu_goal < self.cpu_limit <= 1:
+            raise ValueError("cpu_goal must be more than 0 and below cpu_limit, that at most 1")
+        if self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
+            raise ValueError("upscale_delay_s and downscale_delay_s must be 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
 class ResizerScale:
     """Resizers scale with the work: one core each."""
 
     min_replicas: int = 1
     max_replicas: int = field(default_factory=usable_cores)
     num_cpus: float = 1.0
-    target_batches: float = 1.0
-    """Batches in flight at each replica that the autoscaler aims for."""
-    upscale_delay_s: float = 2.0
-    downscale_delay_s: float = 60.0
+    autoscale: AutoscaleConfig = field(default_factory=AutoscaleConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
             raise ValueError("min_replicas must be at least 1 and at most max_replicas")
-        if self.num_cpus < 0 or self.target_batches <= 0:
-            raise ValueError("num_cpus must be 0 or more, target_batches more than 0")
-        if self.upscale_delay_s < 0 or self.downscale_delay_s < 0:
-            raise ValueError("upscale_delay_s and downscale_delay_s must be 0 or more")
+        if self.num_cpus < 0:
+            raise ValueError("num_cpus must be 0 or more")

@@ -9,6 +9,7 @@ from omnishot_ray.errors import ConfigError
 from omnishot_ray.settings import PREFIX, Settings, known_names, load_settings
 
 KNOWN = known_names()
+SHARES = {"resizers.autoscale.cpu_limit": 0.9, "resizers.autoscale.cpu_goal": 0.5}
 by_name = pytest.mark.parametrize("name", KNOWN)
 
 
@@ -25,6 +26,8 @@ def variable(name: str) -> str:
 
 def another(name: str) -> Any:
     """A legal value that is not the default."""
+    if name in SHARES:
+        return SHARES[name]
     default = value_at(Settings(), name)
     return f"not {default}" if isinstance(default, str) else default * 2 + 1
 
@@ -109,6 +112,11 @@ def test_the_environment_overrides_values_one_by_one() -> None:
         ({"OMNISHOT_DISPATCH__TIME_LIMIT_S": "0"}, "time_limit_s more than 0"),
         ({"OMNISHOT_DISPATCH__QUEUE__BATCH_MAX": "0"}, "batch_max must be more than 0"),
         ({"OMNISHOT_RESIZERS__MIN_REPLICAS": "0"}, "min_replicas must be at least 1"),
+        ({"OMNISHOT_RESIZERS__AUTOSCALE__CPU_GOAL": "0.8"}, "below cpu_limit"),
+        ({"OMNISHOT_RESIZERS__AUTOSCALE__CPU_LIMIT": "80"}, "that at most 1"),
+        ({"OMNISHOT_RESIZERS__AUTOSCALE__DRAIN_S": "0"}, "drain_s must be more than 0"),
+        ({"OMNISHOT_RESIZERS__AUTOSCALE__STEP_UP": "0"}, "step_up must be at least 1"),
+        ({"OMNISHOT_RESIZERS__AUTOSCALE__DOWNSCALE_DELAY_S": "-1"}, "must be 0 or more"),
         ({"OMNISHOT_GATEWAYS__REPLICAS": "0"}, "must be at least 1"),
     ],
     ids=str,

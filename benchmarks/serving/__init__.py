@@ -1,0 +1,1 @@
+"""Measurements of how the service behaves under load."""
