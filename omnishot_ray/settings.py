@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.serving.dispatch import DispatchConfig
@@ -27,6 +28,7 @@ class Settings:
 
     limits: Limits = field(default_factory=Limits)
     api: ApiConfig = field(default_factory=ApiConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)

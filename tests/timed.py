@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import Result, SourceInfo
-from omnishot_ray.imaging.formats import Format
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,15 @@ class CachingOptimizer:
             "dropped_writes": self.dropped_writes,
         }
 
+    def describe_services(self) -> dict[str, dict[str, Any]]:
+        """State of each tier for those who watch the service: ok or down, and its circuit."""
+        services: dict[str, dict[str, Any]] = {}
+        if self._memory is not None:
+            services["memory-cache"] = _service("closed")
+        for tier in self._shared:
+            services[f"{tier.name}-cache"] = _service(tier.breaker.state)
+        return services
+
     async def close(self) -> None:
         """Finish what is being written, for two seconds at most, and let go of everything."""
         if self._writes:
@@ -347,6 +356,15 @@ class CachingOptimizer:
                 logger.error("work after an answer failed", exc_info=error)
 
         task.add_done_callback(end)
+
+
+def _service(circuit: str) -> dict[str, Any]:
+    return {
+        "status": "down" if circuit == "open" else "ok",
+        "latency_ms": None,
+        "circuit": circuit,
+        "detail": "left out until it answers again" if circuit == "open" else "",
+    }
 
 
 def _concerns_others(outcome: Outcome) -> bool:

@@ -9,6 +9,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from omnishot_ray.cache.node import open_node_dir
@@ -72,6 +73,13 @@ class Quarantine:
             os.utime(path, (now, now))
         except OSError as error:
             logger.warning("a kill is not known to other gateways: %s", error)
+
+    def clear(self, digest: str) -> None:
+        """Forget the kills of a source that has turned out well: it was there by chance."""
+        self._known.pop(digest, None)
+        if self._folder is not None:
+            with suppress(OSError):
+                (self._folder / digest).unlink()
 
     def is_quarantined(self, digest: str) -> bool:
         """Whether not to try it; what another gateway saw in the last second may be missing."""

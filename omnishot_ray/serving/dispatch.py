@@ -25,8 +25,8 @@ from omnishot_ray.errors import (
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.protocol import AnyOutcome, AnyTask, Made, Task, run_task, with_queue_time
-from omnishot_ray.serving.load import GatewayLoad
-from omnishot_ray.serving.overload import DrainRate, Overload, OverloadConfig, RecentWaits
+from omnishot_ray.serving.load import GatewayLoad, Latencies
+from omnishot_ray.serving.overload import DrainRate, Overload, OverloadConfig
 from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Dispatcher:
         self._poll: asyncio.TimerHandle | None = None
         self._overload = Overload(config.overload, perf_counter)
         self._drain = DrainRate(perf_counter)
-        self._waits = RecentWaits(perf_counter)
+        self._latencies = Latencies()
 
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Choose the lane and wait for the outcome, at most `time_limit_s`."""
@@ -159,7 +159,7 @@ class Dispatcher:
             gateway_id=self._gateway_id,
             queued_ms=self._queue.waiting_ms + self._inline_waiting_ms,
             waiting=len(self._queue),
-            p95_ms=self._waits.p95_ms(),
+            p95_ms=self._latencies.p95(perf_counter()),
             at_s=time(),
         )
 
@@ -294,7 +294,8 @@ class Dispatcher:
             outcome = self._timed_out()
         elif waiting.deaths and self._quarantine:
             self._quarantine.clear(waiting.task.digest)
-        self._waits.note((perf_counter() - waiting.enqueued_at) * 1000.0)
+        now = perf_counter()
+        self._latencies.note((now - waiting.enqueued_at) * 1000.0, now)
         _settle(waiting, _timed(outcome, sent_at - waiting.enqueued_at))
 
     def _retry(self, waiting: Waiting, alone: bool) -> None:

@@ -1,6 +1,5 @@
 """How fast work is done, and whether there has been too much of it for a while."""
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -95,26 +94,3 @@ class DrainRate:
         known = min(1.0, self._seen_s)
         seen = self._done_ms / (self._seen_s * 1000.0) if self._seen_s else 0.0
         return max(known * seen + (1.0 - known) * replicas, 0.05)
-
-
-class RecentWaits:
-    """How long the tasks of the last seconds took from the queue to their outcome."""
-
-    _MEMORY_S = 10.0
-    _MOST = 512
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._waits: deque[tuple[float, float]] = deque(maxlen=self._MOST)
-
-    def note(self, wait_ms: float) -> None:
-        """One task is done."""
-        self._waits.append((self._clock(), wait_ms))
-
-    def p95_ms(self) -> float:
-        """The 95th percentile, 0 when there was none."""
-        since = self._clock() - self._MEMORY_S
-        while self._waits and self._waits[0][0] < since:
-            self._waits.popleft()
-        recent = sorted(wait for _, wait in self._waits)
-        return recent[int(0.95 * (len(recent) - 1))] if recent else 0.0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 from ray.serve.exceptions import DeploymentUnavailableError
@@ -22,6 +23,7 @@ class ReplicaPool:
     def __init__(self, resizers: DeploymentHandle[Resizer]) -> None:
         plain = {"request_serialization": "pickle", "response_serialization": "pickle"}
         self._process = resizers.options(method_name="process", **plain)
+        self._report = resizers.options(method_name="report", **plain)
         self._ping = resizers.options(method_name="ping", **plain)
         self._deployment = resizers.deployment_name
         # Serve tells a process about the replicas only once it has asked for one.
@@ -42,6 +44,11 @@ class ReplicaPool:
         except (ActorDiedError, ActorUnavailableError, DeploymentUnavailableError) as error:
             raise ReplicaLost(type(error).__name__) from error
         return outcomes
+
+    async def report(self, load: GatewayLoad) -> None:
+        """Tell a replica what waits here. A report that gets lost is followed by the next."""
+        with suppress(ActorDiedError, ActorUnavailableError, DeploymentUnavailableError):
+            await self._report.remote(load)
 
     async def check_ready(self) -> str:
         """Ask a replica."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from omnishot_ray.errors import TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import AnyOutcome, AnyTask, run_task
-from omnishot_ray.serving.load import GatewayLoad
+from omnishot_ray.serving.load import GatewayLoad, LoadBook
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Resizer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engine = asyncio.Lock()
         self._is_ending = False
+        self._book = LoadBook()
 
     async def process(
         self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
@@ -44,12 +45,21 @@ class Resizer:
         `TaskTimeout` for the task that had to be stopped, None for those that another replica has
         to do.
         """
-        del load
+        self._book.note(load)
         outcomes: list[AnyOutcome | None] = []
-        for task, limit_s in zip(batch, time_limits_s, strict=True):
-            async with self._engine:
-                outcomes.append(None if self._is_ending else await self._work(task, limit_s))
+        with self._book.batch():
+            for task, limit_s in zip(batch, time_limits_s, strict=True):
+                async with self._engine:
+                    outcomes.append(None if self._is_ending else await self._work(task, limit_s))
         return outcomes
+
+    async def report(self, load: GatewayLoad) -> None:
+        """Take note of what waits in a gateway."""
+        self._book.note(load)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for the autoscaler."""
+        return self._book.stats()
 
     async def ping(self) -> str:
         """Answer `ok`."""

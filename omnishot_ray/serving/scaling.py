@@ -72,10 +72,13 @@ class ResizerScale:
     min_replicas: int = 1
     max_replicas: int = field(default_factory=usable_cores)
     num_cpus: float = 1.0
+    niceness: int = 5
+    """How far a replica stands back from the gateways on the same cores (0 to 19): what is cheap
+    is done there and should not wait for a core."""
     autoscale: AutoscaleConfig = field(default_factory=AutoscaleConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.min_replicas <= self.max_replicas:
             raise ValueError("min_replicas must be at least 1 and at most max_replicas")
-        if self.num_cpus < 0:
-            raise ValueError("num_cpus must be 0 or more")
+        if self.num_cpus < 0 or not 0 <= self.niceness <= 19:
+            raise ValueError("num_cpus must be 0 or more, niceness within 0 and 19")

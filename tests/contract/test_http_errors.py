@@ -37,6 +37,8 @@ class Answering:
     def __init__(self, outcome: OmnishotError | Exception) -> None:
         self._outcome = outcome
 
+    highest_effort = None
+
     async def optimize(self, task: ImageTask) -> Outcome:
         if isinstance(self._outcome, OmnishotError):
             return self._outcome

@@ -497,6 +497,7 @@ async def test_a_picture_that_ends_two_replicas_is_turned_away(tmp_path: Path, d
     number = 0
     for _ in range(2):
         (running,) = start(dispatcher, task())
+        await settled()
         while not running.done():
             number += 1
             sent = await nth_batch(pool, number)

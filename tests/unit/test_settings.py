@@ -9,7 +9,18 @@ from omnishot_ray.errors import ConfigError
 from omnishot_ray.settings import PREFIX, Settings, known_names, load_settings
 
 KNOWN = known_names()
-SHARES = {"resizers.autoscale.cpu_limit": 0.9, "resizers.autoscale.cpu_goal": 0.5}
+OTHERS = {
+    "resizers.autoscale.cpu_limit": 0.9,
+    "resizers.autoscale.cpu_goal": 0.5,
+    "resizers.niceness": 7,
+    "dispatch.overload.above": 0.7,
+    "dispatch.overload.below": 0.2,
+    "dispatch.overload.effort": 2,
+    "cache.redis_url": "redis://127.0.0.1:6379/1",
+    "cache.storage_uri": "file:///tmp/renditions",
+    "cache.node_dir": "/tmp/omnishot",
+}
+"""Where twice the default and one would not be legal."""
 by_name = pytest.mark.parametrize("name", KNOWN)
 
 
@@ -26,9 +37,11 @@ def variable(name: str) -> str:
 
 def another(name: str) -> Any:
     """A legal value that is not the default."""
-    if name in SHARES:
-        return SHARES[name]
+    if name in OTHERS:
+        return OTHERS[name]
     default = value_at(Settings(), name)
+    if isinstance(default, bool):
+        return not default
     return f"not {default}" if isinstance(default, str) else default * 2 + 1
 
 
@@ -58,6 +71,7 @@ def test_there_are_settings_of_every_part() -> None:
     assert {name.split(".")[0] for name in KNOWN} == {
         "limits",
         "api",
+        "cache",
         "dispatch",
         "gateways",
         "resizers",
