@@ -98,6 +98,10 @@ _GRACE_S = 1.0
 itself and says so, and only one that cannot even do that is given up from here."""
 
 
+_PROMPT_S = 0.01
+"""Who waits no longer than this has not waited."""
+
+
 class Dispatcher:
     """The `Optimizer` of a gateway."""
 
@@ -249,8 +253,13 @@ class Dispatcher:
             self._poll = asyncio.get_running_loop().call_later(_REPLICA_POLL_S, self._on_poll)
 
     def _is_too_late(self, waiting: Waiting) -> bool:
-        """Settles a task that would hardly be half done when its time is up."""
-        if perf_counter() + waiting.cost_ms / 2000.0 < waiting.deadline:
+        """Settles a task that has waited so long that it would hardly be half done in time.
+
+        One that has not waited is tried: an estimate may be wrong.
+        """
+        now = perf_counter()
+        has_waited = now - waiting.enqueued_at > _PROMPT_S
+        if not has_waited or now + waiting.cost_ms / 2000.0 < waiting.deadline:
             return False
         _settle(waiting, self._timed_out())
         return True
@@ -265,7 +274,7 @@ class Dispatcher:
 
     async def _run_batch(self, batch: Sequence[Waiting]) -> None:
         sent_at = perf_counter()
-        limits_s = [_limit_s(waiting, sent_at) for waiting in batch]
+        limits_s = [self._limit_s(waiting, sent_at) for waiting in batch]
         tasks = [waiting.task for waiting in batch]
         self._drain.begin()
         try:
@@ -283,6 +292,15 @@ class Dispatcher:
                 self._finish(waiting, outcome, sent_at)
         finally:
             self._drain.end(sum(waiting.cost_ms for waiting in batch))
+
+    def _limit_s(self, waiting: Waiting, now: float) -> float:
+        """How long a replica may work on a task.
+
+        Till its deadline, and where it has waited long, three times its estimate within the limit:
+        what was late through no fault of its own must not cost a replica.
+        """
+        usual_s = 3.0 * waiting.cost_ms / 1000.0 + 1.0
+        return max(waiting.deadline - now, min(usual_s, self._config.time_limit_s))
 
     def _finish(self, waiting: Waiting, outcome: AnyOutcome | None, sent_at: float) -> None:
         if outcome is None:
@@ -320,15 +338,6 @@ class Dispatcher:
         digest = waiting.task.digest
         self._quarantine.note_kill(digest)
         return self._quarantine.is_quarantined(digest)
-
-
-def _limit_s(waiting: Waiting, now: float) -> float:
-    """How long a replica may work on a task.
-
-    Till its deadline, and if it has waited long, at least three times its estimate: what was late
-    through no fault of its own must not cost a replica.
-    """
-    return max(waiting.deadline - now, 3.0 * waiting.cost_ms / 1000.0 + 1.0)
 
 
 def _quarantined() -> Quarantined:
