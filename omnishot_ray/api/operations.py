@@ -108,8 +108,11 @@ _READY_DOCS = _json_docs(
 _PLATFORMS_DOCS = _json_docs(
     "The catalogue of platforms",
     {"type": "object", "required": ["platforms", "responsive", "groups"]},
+    401,
+    403,
+    429,
 )
-_PROBLEM_DOCS = _json_docs("What a problem's code means", {"type": "object"})
+_PROBLEM_DOCS = _json_docs("What a problem's code means", {"type": "object"}, 429)
 _PROBLEM_DOCS["responses"][404] = {
     "description": "No such code",
     "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
