@@ -91,8 +91,8 @@ def _settings() -> list[str]:
     intro = [
         "In a YAML file for `omnishot serve --config`, as `args` in `serve_config.yaml`, or in the",
         f"environment: `dispatch.inline_ms` is `{PREFIX}DISPATCH__INLINE_MS`, a list has commas.",
-        f"Keys come from the environment alone: `{PREFIX}API_KEYS=shop:0123…,other:4567…`, each sent",
-        "as `Authorization: Bearer …` or `X-API-Key`; rate limits and the log call them by the name.",
+        f"Keys come from the environment alone, `{PREFIX}API_KEYS=shop:0123…,other:4567…`; each is",
+        "sent as `Authorization: Bearer …` or `X-API-Key`, the log calls it by its name.",
         f"`{PREFIX}REDIS_URL` is `api.redis_url`, in which all gateways count together.",
         "",
         "Ray's HAProxy does not say who asks: without another proxy before it, which writes",

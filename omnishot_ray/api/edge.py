@@ -90,7 +90,8 @@ class Edge:
         except ClientDisconnect:
             logger.info("client went away", extra={"request_id": request_id})
         except Exception:
-            logger.exception("unexpected error, request id %s", request_id)
+            key = scope["state"].get("api_key", "none")
+            logger.exception("unexpected error, request id %s, API key %s", request_id, key)
             if started:
                 raise
             fault = InternalError(

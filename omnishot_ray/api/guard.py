@@ -57,6 +57,7 @@ class Guard:
             if standing is not None:
                 send = self._telling(standing, send)
                 if not standing.admitted:
+                    logger.info("%s is over its rate limit", caller)
                     refusal = _too_often(self._limits, standing)
         if refusal is not None:
             await problem_response(refusal, scope["state"]["request_id"])(scope, receive, send)
