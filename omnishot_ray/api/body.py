@@ -134,20 +134,26 @@ def _given_twice(name: str) -> InvalidParameters:
 def _bounded(
     receive: Receive, config: ApiConfig, clock: asyncio.Timeout, deadline: float
 ) -> Receive:
-    """`receive` that counts the bytes, and puts the clock off for each message that brings some."""
+    """`receive` that counts the bytes, and puts the clock off while messages bring some.
+
+    Not for each of them, which would take 3 µs every time: the clock is put off by a quarter more
+    than the pause that is allowed, and again when that quarter has passed.
+    """
     limit, idle = config.max_body_bytes, config.body_idle_s
     now = asyncio.get_running_loop().time
     received = 0
+    put_off_at = 0.0
 
     async def receive_in_bounds() -> Message:
-        nonlocal received
+        nonlocal received, put_off_at
         message = await receive()
         size = len(message.get("body", b""))
         received += size
         if received > limit:
             raise _too_large(limit, f"More than {limit} bytes arrived")
-        if size and message.get("more_body", False):
-            clock.reschedule(min(deadline, now() + idle))
+        if size and message.get("more_body", False) and now() > put_off_at + idle / 4:
+            put_off_at = now()
+            clock.reschedule(min(deadline, put_off_at + idle * 1.25))
         return message
 
     return receive_in_bounds
