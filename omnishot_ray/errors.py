@@ -7,7 +7,10 @@
     │   ├── MissingImage            the request carries no picture
     │   ├── UnsupportedBody         the body is not of a kind that carries a picture
     │   ├── BodyTooLarge            more bytes than are accepted
-    │   └── RequestTimeout          the client was too slow to send
+    │   ├── RequestTimeout          the client was too slow to send
+    │   ├── KeyMissing              an API key is wanted, none was sent
+    │   ├── KeyRefused              the API key that was sent is not one of ours
+    │   └── OriginRefused           a web page of another origin asks what it may not
     ├── ImageError                  the picture itself is the trouble
     │   ├── UnsupportedFormat       not one of the allowed formats, told from its bytes
     │   ├── CorruptImage            right format, cannot be decoded
@@ -16,6 +19,7 @@
     │   └── AllVariantsFailed       not one of the asked renditions could be made
     ├── CapacityError               nothing is wrong with the request: try again
     │   ├── Overloaded              the queue is full
+    │   ├── RateLimited             this caller has asked too often
     │   ├── TaskTimeout             the time limit passed
     │   └── EngineUnavailable       no replica could finish the work
     ├── InternalError               a fault of ours
@@ -106,6 +110,27 @@ class RequestTimeout(RequestError):
     retryable = True
 
 
+class KeyMissing(RequestError):
+    """An API key is wanted, and none was sent."""
+
+    code = "key-missing"
+    title = "API key missing"
+
+
+class KeyRefused(RequestError):
+    """The API key that was sent is not one of those that are accepted."""
+
+    code = "key-refused"
+    title = "API key not accepted"
+
+
+class OriginRefused(RequestError):
+    """A web page asks across origins for what it may not (CORS)."""
+
+    code = "origin-refused"
+    title = "Not allowed from this origin"
+
+
 class ImageError(OmnishotError):
     """The picture itself is the trouble."""
 
@@ -156,6 +181,18 @@ class Overloaded(CapacityError):
 
     code = "overloaded"
     title = "Too much work waiting"
+
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.args = (detail, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(CapacityError):
+    """The caller is over its rate limit; `retry_after_s` is when the next request is let in."""
+
+    code = "rate-limited"
+    title = "Too many requests"
 
     def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
         super().__init__(detail)

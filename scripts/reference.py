@@ -90,7 +90,14 @@ def _problems() -> list[str]:
 def _settings() -> list[str]:
     intro = [
         "In a YAML file for `omnishot serve --config`, as `args` in `serve_config.yaml`, or in the",
-        f"environment: `dispatch.inline_ms` is `{PREFIX}DISPATCH__INLINE_MS`.",
+        f"environment: `dispatch.inline_ms` is `{PREFIX}DISPATCH__INLINE_MS`, a list has commas.",
+        f"Keys come from the environment alone, `{PREFIX}API_KEYS=shop:0123…,other:4567…`; each is",
+        "sent as `Authorization: Bearer …` or `X-API-Key`, the log calls it by its name.",
+        f"`{PREFIX}REDIS_URL` is `api.redis_url`, in which all gateways count together.",
+        "",
+        "Ray's HAProxy does not say who asks: without another proxy before it, which writes",
+        "`X-Forwarded-For` and is named in `api.trusted_proxies`, all addresses are its own, and",
+        "`api.rate_limit` without keys limits all callers together.",
         "",
     ]
     return intro + _table(("setting", "default"), _setting_rows(Settings, ""))
@@ -108,7 +115,8 @@ def _setting_rows(config: type, prefix: str) -> list[tuple[str, ...]]:
         if is_dataclass(value):
             rows += _setting_rows(type(value), f"{name}.")
         else:
-            rows.append((f"`{name}`", _BY_MACHINE.get(name, f"{value}")))
+            shown = "none" if value in ("", ()) else f"{value}"
+            rows.append((f"`{name}`", _BY_MACHINE.get(name, shown)))
     return rows
 
 

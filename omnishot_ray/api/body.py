@@ -38,7 +38,7 @@ async def read_upload(request: Request, config: ApiConfig) -> Upload:
 
     Raises:
         BodyTooLarge: by `Content-Length`, or while reading.
-        RequestTimeout: the body did not arrive in time.
+        RequestTimeout: the body did not arrive in time, or stopped arriving.
         UnsupportedBody: the content type is not one that carries a picture.
         MissingImage: there are no bytes, or a form without a part named `file`.
         InvalidParameters: a form that cannot be read.
@@ -48,30 +48,30 @@ async def read_upload(request: Request, config: ApiConfig) -> Upload:
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit, f"The body is {int(declared)} bytes")
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    deadline = asyncio.get_running_loop().time() + config.body_timeout_s
     try:
-        async with asyncio.timeout(config.body_timeout_s):
+        async with asyncio.timeout_at(
+            deadline - max(0.0, config.body_timeout_s - config.body_idle_s)
+        ) as clock:
+            receive = _bounded(request.receive, config, clock, deadline)
             if content_type == "multipart/form-data":
-                return await _read_form(request, limit)
+                return await _read_form(Request(request.scope, receive))
             if not content_type.startswith("image/") and content_type not in _RAW_TYPES:
                 raise UnsupportedBody(
                     f"A body of type {content_type[:80]} carries no picture; send it raw as "
                     "image/* or application/octet-stream, or as the part `file` of "
                     "multipart/form-data."
                 )
-            data = await _read_raw(request.receive, limit)
+            data = await _read_raw(receive)
     except TimeoutError:
-        raise RequestTimeout(
-            f"The body did not arrive within {config.body_timeout_s:g} s; "
-            "send it faster, or make it smaller."
-        ) from None
+        raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None
     if not data:
         raise MissingImage("The body is empty; send the bytes of the picture in it.")
     return Upload(data)
 
 
-async def _read_raw(receive: Receive, limit: int) -> bytes:
+async def _read_raw(receive: Receive) -> bytes:
     chunks: list[bytes] = []
-    receive = _limited(receive, limit)
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -81,11 +81,10 @@ async def _read_raw(receive: Receive, limit: int) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _read_form(request: Request, limit: int) -> Upload:
-    bounded = Request(request.scope, _limited(request.receive, limit))
+async def _read_form(request: Request) -> Upload:
     try:
         parser = MultiPartParser(
-            bounded.headers, bounded.stream(), max_files=1, max_fields=100, max_part_size=256 * 1024
+            request.headers, request.stream(), max_files=1, max_fields=100, max_part_size=256 * 1024
         )
         form = await parser.parse()
     except MultiPartException as fault:
@@ -132,18 +131,43 @@ def _given_twice(name: str) -> InvalidParameters:
     return InvalidParameters(f"{name}: {detail}", (FieldError(name, detail),))
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    received = 0
+def _bounded(
+    receive: Receive, config: ApiConfig, clock: asyncio.Timeout, deadline: float
+) -> Receive:
+    """`receive` that counts the bytes, and puts the clock off while messages bring some.
 
-    async def receive_within_limit() -> Message:
-        nonlocal received
+    Not for each of them, which would take 3 µs every time: the clock is put off by a quarter more
+    than the pause that is allowed, and again when that quarter has passed.
+    """
+    limit, idle = config.max_body_bytes, config.body_idle_s
+    now = asyncio.get_running_loop().time
+    received = 0
+    put_off_at = 0.0
+
+    async def receive_in_bounds() -> Message:
+        nonlocal received, put_off_at
         message = await receive()
-        received += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        received += size
         if received > limit:
             raise _too_large(limit, f"More than {limit} bytes arrived")
+        if size and message.get("more_body", False) and now() > put_off_at + idle / 4:
+            put_off_at = now()
+            clock.reschedule(min(deadline, put_off_at + idle * 1.25))
         return message
 
-    return receive_within_limit
+    return receive_in_bounds
+
+
+def _too_slow(config: ApiConfig, idle: bool) -> RequestTimeout:
+    if idle:
+        return RequestTimeout(
+            f"No byte of the body arrived for {config.body_idle_s:g} s; send it without pausing."
+        )
+    return RequestTimeout(
+        f"The body did not arrive within {config.body_timeout_s:g} s; "
+        "send it faster, or make it smaller."
+    )
 
 
 def _too_large(limit: int, what: str) -> BodyTooLarge:

@@ -3,13 +3,14 @@
 import logging
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omnishot_ray.api.problems import problem_response
+from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.errors import InternalError
 
 logger = logging.getLogger(__name__)
@@ -23,13 +24,39 @@ _DOCS_CSP = (
 )
 _DOCS_PATHS = ("/docs", "/static-offline-docs")
 
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+
+_ALWAYS: RawHeaders = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+)
+_HALF_A_YEAR_S = 15_552_000
+
 
 class Edge:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
 
-    def __init__(self, app: ASGIApp, server_sends_request_id: bool = False) -> None:
+    `hsts_s` is said on every answer (RFC 6797); where it is 0, half a year is said to those who
+    came by TLS as `proxies` see it. `around_faults` wraps the answer to an unforeseen error as the
+    middleware within wraps all others, so that a web page can read it too.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        server_sends_request_id: bool = False,
+        hsts_s: int = 0,
+        proxies: Proxies | None = None,
+        around_faults: Callable[[ASGIApp], ASGIApp] = lambda answer: answer,
+    ) -> None:
         self._app = app
         self._sends_request_id = not server_sends_request_id
+        self._proxies = None if hsts_s else proxies
+        self._around_faults = around_faults
+        always = (*_ALWAYS, _hsts(hsts_s)) if hsts_s else _ALWAYS
+        self._strict = (*always, (b"content-security-policy", _STRICT_CSP.encode()))
+        self._docs = (*always, (b"content-security-policy", _DOCS_CSP.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
@@ -41,20 +68,19 @@ class Edge:
         is_head = scope["method"] == "HEAD"
         if is_head:  # every GET answers HEAD too (RFC 9110 §9.3.2); FastAPI does not see to it
             scope = {**scope, "method": "GET"}
-        csp = _DOCS_CSP if scope["path"].startswith(_DOCS_PATHS) else _STRICT_CSP
+        # Nothing within sets these, so they need not be looked for before they are added.
+        added = self._docs if scope["path"].startswith(_DOCS_PATHS) else self._strict
+        if self._sends_request_id:
+            added = (*added, (b"x-request-id", request_id.encode()))
+        if self._proxies is not None and self._proxies.sees_https(scope):
+            added = (*added, _hsts(_HALF_A_YEAR_S))
         started = False
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(scope=message)
-                if self._sends_request_id:
-                    headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = csp
-                headers["Referrer-Policy"] = "no-referrer"
-                headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                message["headers"] = [*message["headers"], *added]
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)
@@ -64,14 +90,20 @@ class Edge:
         except ClientDisconnect:
             logger.info("client went away", extra={"request_id": request_id})
         except Exception:
-            logger.exception("unexpected error, request id %s", request_id)
+            key = scope["state"].get("api_key", "none")
+            logger.exception("unexpected error, request id %s, API key %s", request_id, key)
             if started:
                 raise
             fault = InternalError(
                 "Something went wrong here, and it has been logged under the request id in "
                 "`instance`. Trying again may help."
             )
-            await problem_response(fault, request_id)(scope, receive, send_with_headers)
+            answer = self._around_faults(problem_response(fault, request_id))
+            await answer(scope, receive, send_with_headers)
+
+
+def _hsts(seconds: int) -> tuple[bytes, bytes]:
+    return b"strict-transport-security", b"max-age=%d" % seconds
 
 
 def _request_id(scope: Any) -> str:

@@ -30,13 +30,25 @@ PROBLEM_SCHEMA: dict[str, Any] = {
     },
 }
 
+SECURITY_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where keys are on"},
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same, in a header of its own",
+    },
+}
+
 _PROBLEMS = {
     400: "A parameter or the form cannot be read, or there is no image",
+    401: "An API key is wanted, and none was sent",
+    403: "The API key is not accepted",
     408: "The client took too long to send",
     413: "The body is larger than is accepted",
     415: "Not an accepted image format",
     422: "Damaged, over a limit, or options that contradict each other",
-    429: "Too much work waiting; `Retry-After` says when to come back",
+    429: "Too much work waiting, or over the rate limit; `Retry-After` says when to come back",
     500: "A fault of the service",
     503: "No engine available; `Retry-After` says when to come back",
     504: "The time limit passed",
@@ -153,7 +165,7 @@ _VARIANTS_SCHEMA = {
     },
 }
 
-_FAILURES = problem_docs(400, 408, 413, 415, 422, 429, 500, 503, 504)
+_FAILURES = problem_docs(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
 
 _CACHE_HEADERS = {
     "X-Cache": {

@@ -150,8 +150,11 @@ _SERVICES_DOCS = json_docs(
 _PLATFORMS_DOCS = json_docs(
     "The catalogue of platforms",
     {"type": "object", "required": ["platforms", "responsive", "groups"]},
+    401,
+    403,
+    429,
 )
-_PROBLEM_DOCS = json_docs("What a problem's code means", {"type": "object"})
+_PROBLEM_DOCS = json_docs("What a problem's code means", {"type": "object"}, 429)
 _PROBLEM_DOCS["responses"][404] = {
     "description": "No such code",
     "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},

@@ -17,12 +17,16 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.UnsupportedBody: 415,
     errors.BodyTooLarge: 413,
     errors.RequestTimeout: 408,
+    errors.KeyMissing: 401,
+    errors.KeyRefused: 403,
+    errors.OriginRefused: 403,
     errors.UnsupportedFormat: 415,
     errors.CorruptImage: 422,
     errors.LimitExceeded: 422,
     errors.Quarantined: 422,
     errors.AllVariantsFailed: 422,
     errors.Overloaded: 429,
+    errors.RateLimited: 429,
     errors.TaskTimeout: 504,
     errors.EngineUnavailable: 503,
     errors.InternalError: 500,
@@ -57,12 +61,7 @@ def as_problem(error: OmnishotError, instance: str) -> dict[str, Any]:
 
 def problem_response(error: OmnishotError, instance: str) -> Response:
     """The answer for an error, with `Retry-After` where waiting helps."""
-    headers = {}
-    if isinstance(error, errors.Overloaded):
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    elif isinstance(error, errors.EngineUnavailable):
-        headers["Retry-After"] = "1"
-    return _response(as_problem(error, instance), headers)
+    return _response(as_problem(error, instance), _headers_of(error))
 
 
 def http_problem_response(status: int, detail: str, instance: str, headers: Any = None) -> Response:
@@ -71,6 +70,19 @@ def http_problem_response(status: int, detail: str, instance: str, headers: Any 
     return _response(
         _document(code, title, status, f"{detail}. {hint}".strip(), instance, []), headers
     )
+
+
+def _headers_of(error: OmnishotError) -> dict[str, str]:
+    match error:
+        case errors.Overloaded() | errors.RateLimited():
+            return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+        case errors.EngineUnavailable():
+            return {"Retry-After": "1"}
+        case errors.KeyMissing():
+            return {"WWW-Authenticate": "Bearer"}  # RFC 9110 §15.5.2, RFC 6750 §3
+        case errors.RequestTimeout():
+            return {"Connection": "close"}  # what is still to come of the body is not waited for
+    return {}
 
 
 async def handle_error(request: Request, error: Exception) -> Response:

@@ -19,7 +19,7 @@ class CacheConfig:
     """How long a result is given out without a thought."""
     stale_s: float = 86400.0
     """How long after that it may still be given out while it is made anew."""
-    redis_url: str = ""
+    redis_url: str = field(default="", repr=False)
     """`redis://`, `rediss://` or `unix://`; empty: no Redis."""
     storage_uri: str = ""
     """A pyarrow.fs URI such as `file:///…` or `s3://…`; empty: no storage. It is not bounded here:

@@ -22,6 +22,11 @@ RAY_ENVIRONMENT = {
     # often: 5 % of a core for nothing that a person or the autoscaler could notice.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
+    # How long a client may be silent, also in the middle of a request's headers; Ray has an hour.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
+    # uvicorn believes what anybody writes into X-Forwarded-For when HAProxy passes it on from the
+    # loopback address. `api.trusted_proxies` says who is believed.
+    "FORWARDED_ALLOW_IPS": "",
     # Ray starts workers at nice 15; these are the service, not background work.
     "RAY_worker_niceness": "0",
     # Image work leaves malloc's arenas fragmented; two are enough for one engine thread.

@@ -81,7 +81,7 @@ def test_the_container_of_variants(client: CheckedClient, accept: str, container
     headers = {"Accept": accept}
     response = client.post("/api/variants?platforms=pwa-icon-small", content=JPEG, headers=headers)
     assert response.headers["content-type"].partition(";")[0] == container
-    assert response.headers["vary"] == "Accept"
+    assert response.headers["vary"].partition(",")[0] == "Accept"
 
 
 def test_a_header_in_several_lines_is_one_list(client: CheckedClient) -> None:

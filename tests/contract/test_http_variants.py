@@ -128,7 +128,7 @@ def test_everything_may_be_fields_of_a_form(client: CheckedClient) -> None:
 def test_the_document(client: CheckedClient) -> None:
     response = ask(client, THREE)
     assert response.headers["content-type"] == "application/json"
-    assert response.headers["vary"] == "Accept"
+    assert response.headers["vary"] == "Accept, Accept-Encoding"
     assert response.headers["x-omnishot-source"] == f"120x80;jpeg;{len(JPEG)}"
     assert response.headers["x-cache"] == "miss"
     document = response.json()

@@ -15,6 +15,7 @@ from omnishot_ray.errors import (
     ImageError,
     OmnishotError,
     Overloaded,
+    RateLimited,
     RequestError,
 )
 
@@ -61,8 +62,8 @@ def test_a_leaf_has_a_title_and_a_meaning_of_its_own(cls: type[OmnishotError]) -
 
 
 def sample(cls: type[OmnishotError]) -> OmnishotError:
-    if cls is Overloaded:
-        return Overloaded("Too much", 2.5)
+    if cls in (Overloaded, RateLimited):
+        return cls("Too much", 2.5)
     return cls("What was wrong", (FieldError("width", "what would be right"),))
 
 
@@ -77,7 +78,8 @@ def test_an_error_survives_the_way_between_processes(cls: type[OmnishotError]) -
 
 
 def test_when_to_come_back_survives_too() -> None:
-    assert pickle.loads(pickle.dumps(Overloaded("Too much", 2.5))).retry_after_s == 2.5
+    for cls in (Overloaded, RateLimited):
+        assert pickle.loads(pickle.dumps(cls("Too much", 2.5))).retry_after_s == 2.5
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -91,7 +93,8 @@ def test_every_error_has_its_status(cls: type[OmnishotError]) -> None:
     assert cls in STATUS
     assert status_of(sample(cls)) == STATUS[cls]
     assert (STATUS[cls] >= 500) is (
-        issubclass(cls, CapacityError | errors.InternalError) and cls is not Overloaded
+        issubclass(cls, CapacityError | errors.InternalError)
+        and cls not in (Overloaded, RateLimited)
     )
 
 

@@ -9,7 +9,7 @@ from omnishot_ray.errors import ConfigError
 from omnishot_ray.settings import PREFIX, Settings, known_names, load_settings
 
 KNOWN = known_names()
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "resizers.autoscale.cpu_limit": 0.9,
     "resizers.autoscale.cpu_goal": 0.5,
     "resizers.niceness": 7,
@@ -19,6 +19,11 @@ OTHERS = {
     "cache.redis_url": "redis://127.0.0.1:6379/1",
     "cache.storage_uri": "file:///tmp/renditions",
     "cache.node_dir": "/tmp/omnishot",
+    "api.keys": ("shop:0123456789", "abcdef"),
+    "api.rate_limit": "600/minute",
+    "api.redis_url": "redis://:secret@127.0.0.1:6379/1",
+    "api.trusted_proxies": ("10.0.0.0/8", "2001:db8::1"),
+    "api.cors_origins": ("https://example.org", "http://localhost:3000"),
 }
 """Where twice the default and one would not be legal."""
 by_name = pytest.mark.parametrize("name", KNOWN)
@@ -43,6 +48,11 @@ def another(name: str) -> Any:
     if isinstance(default, bool):
         return not default
     return f"not {default}" if isinstance(default, str) else default * 2 + 1
+
+
+def written(value: Any) -> str:
+    """A value as the environment has it."""
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def room_for(name: str) -> dict[str, Any]:
@@ -82,17 +92,53 @@ def test_there_are_settings_of_every_part() -> None:
 @by_name
 def test_every_setting_can_be_set_by_the_environment(name: str) -> None:
     value = another(name)
-    settings = load_settings(room_for(name), {variable(name): str(value)})
+    settings = load_settings(room_for(name), {variable(name): written(value)})
     assert value_at(settings, name) == value
     assert type(value_at(settings, name)) is type(value_at(Settings(), name))
 
 
-@by_name
+@pytest.mark.parametrize("name", [name for name in KNOWN if name != "api.keys"])
 def test_every_setting_can_be_set_by_nested_values(name: str) -> None:
     values = nested(name, another(name))
     for group, room in room_for(name).items():
         values[group] |= room
     assert value_at(load_settings(values, {}), name) == another(name)
+
+
+def test_lists_may_be_lists_or_text() -> None:
+    for origins in (["https://a.org", "https://b.org"], "https://a.org,https://b.org"):
+        api = load_settings({"api": {"cors_origins": origins}}, {}).api
+        assert api.cors_origins == ("https://a.org", "https://b.org")
+
+
+def test_short_names_of_the_environment() -> None:
+    environment = {"OMNISHOT_API_KEYS": "shop:s3cret,other", "OMNISHOT_REDIS_URL": "redis://r/0"}
+    api = load_settings({}, environment).api
+    assert api.keys == ("shop:s3cret", "other")
+    assert api.redis_url == "redis://r/0"
+
+
+def test_secrets_are_not_shown() -> None:
+    environment = {
+        "OMNISHOT_API_KEYS": "shop:s3cret,0ther",
+        "OMNISHOT_REDIS_URL": "redis://:pa55@r/0",
+    }
+    shown = repr(load_settings({}, environment))
+    assert not any(secret in shown for secret in ("s3cret", "0ther", "pa55"))
+
+
+@pytest.mark.parametrize("keys", ["s3cret and more", "s3cret,a b:s3cret", "sh\u00f6p:s3cret", "s:"])
+def test_a_key_that_cannot_be_one_is_told_without_saying_it(keys: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, {"OMNISHOT_API_KEYS": keys})
+    assert "keys: number" in caught.value.detail
+    assert "s3cret" not in caught.value.detail
+
+
+def test_keys_in_a_file_are_refused() -> None:
+    with pytest.raises(ConfigError, match="OMNISHOT_API_KEYS") as caught:
+        load_settings({"api": {"keys": ["s3cret"]}}, {})
+    assert "s3cret" not in caught.value.detail
 
 
 def test_the_environment_overrides_values_one_by_one() -> None:
@@ -123,6 +169,14 @@ def test_the_environment_overrides_values_one_by_one() -> None:
         ({"OMNISHOT_API__MAX_VARIANTS": ""}, "api.max_variants"),
         ({"OMNISHOT_API__MAX_VARIANTS": "0"}, "max_variants must be more than 0"),
         ({"OMNISHOT_API__BODY_TIMEOUT_S": "-1"}, "body_timeout_s must be more than 0"),
+        ({"OMNISHOT_API__BODY_IDLE_S": "0"}, "body_idle_s must be more than 0"),
+        ({"OMNISHOT_API__RATE_LIMIT": "600/minut"}, "such as 600/minute"),
+        ({"OMNISHOT_API__RATE_LIMIT": "0/minute"}, "such as 600/minute"),
+        ({"OMNISHOT_API__CORS_ORIGINS": "example.org"}, "has to be a scheme and a host"),
+        ({"OMNISHOT_API__CORS_ORIGINS": "https://a.org/path"}, "without a path"),
+        ({"OMNISHOT_API__TRUSTED_PROXIES": "10.0.0.0/99"}, "10.0.0.0/99"),
+        ({"OMNISHOT_REDIS_URL": "http://r"}, "redis_url has to begin with"),
+        ({"OMNISHOT_API_KEYS": "a", "OMNISHOT_API__KEYS": "b"}, "are the same setting"),
         ({"OMNISHOT_DISPATCH__TIME_LIMIT_S": "0"}, "time_limit_s more than 0"),
         ({"OMNISHOT_DISPATCH__QUEUE__BATCH_MAX": "0"}, "batch_max must be more than 0"),
         ({"OMNISHOT_RESIZERS__MIN_REPLICAS": "0"}, "min_replicas must be at least 1"),
@@ -161,7 +215,7 @@ def test_a_mistake_in_given_values_is_told(given: dict[str, Any]) -> None:
         load_settings(given, {})
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if name != "api.cache_control"])
+@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"api.cache_control", "api.keys"}))
 @pytest.mark.parametrize("value", ["-1", "nan"])
 def test_no_number_may_be_senseless(name: str, value: str) -> None:
     with pytest.raises(ConfigError):
