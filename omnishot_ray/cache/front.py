@@ -33,6 +33,8 @@ Execute = Callable[[], Awaitable[Outcome]]
 
 _PATIENCE_S = 30.0
 """How long another process's work is waited for; then it is done here too."""
+_AFTER_ANSWER_S = 0.001
+"""Those in line look every few milliseconds; who made the result is not to wait for its copies."""
 _PENDING_WRITES = 256
 _PENDING_BYTES = 64 << 20
 _PENDING_REFRESHES = 64
@@ -279,6 +281,7 @@ class CachingOptimizer:
         async def hand_on() -> None:
             data = None
             try:
+                await asyncio.sleep(_AFTER_ANSWER_S)
                 if claim.leads and claim is not UNCLAIMED and _concerns_others(outcome):
                     data = encode_outcome(outcome)
                     await claim.publish(data)
