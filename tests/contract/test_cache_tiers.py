@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = 8192
+LIMIT = 32_768
 TIMEOUT_S = 2.0
 DATA = encode_result(result(b"a"))
 OTHER = encode_result(result(b"b"))

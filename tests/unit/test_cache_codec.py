@@ -31,7 +31,7 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result, Timings, process
 from tests.cached import SOURCE, partial_result, result
-from tests.pictures import noise, png
+from tests.pictures import encode, noise
 
 whole = st.integers(0, 2**31)
 renditions = st.builds(
@@ -61,7 +61,7 @@ def test_results_come_back(made: list[Rendition]) -> None:
 
 def test_result_of_the_engine_comes_back_without_timings() -> None:
     wanted = [Options(width=20, format="webp", name="a"), Options(width=10, height=10, name="b")]
-    original = process(png(noise(40, 30)), wanted, Limits())
+    original = process(encode(noise(40, 30)), wanted, Limits())
     again = decode_result(encode_result(original))
     assert again is not None
     assert (again.source, again.renditions) == (original.source, original.renditions)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from omnishot_ray.cache.flight import Flights
 from tests.cached import settled
