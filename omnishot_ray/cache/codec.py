@@ -8,7 +8,6 @@ JSON header and the renditions' bytes behind one another, never pickle.
 
 import struct
 import zlib
-from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -21,6 +20,8 @@ from omnishot_ray.protocol import Outcome
 
 _MAGIC = b"OSRr"
 _VERSION = 1
+_SOURCE_FIELDS = ("width", "height", "format", "bytes")
+_RENDITION_FIELDS = ("name", "width", "height", "format", "crop", "gravity", "frames")
 _PREAMBLE = struct.Struct(">4sB3xII")
 
 
@@ -55,7 +56,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
         parts: list[bytes] = []
     else:
         header = {
-            "source": asdict(outcome.source),
+            "source": _fields(outcome.source, _SOURCE_FIELDS),
             "renditions": [_rendition_fields(rendition) for rendition in outcome.renditions],
         }
         parts = [item.data for item in outcome.renditions if isinstance(item, Rendition)]
@@ -86,11 +87,14 @@ def decode_outcome(data: bytes) -> Outcome | None:
 def _rendition_fields(rendition: Rendition | FailedRendition) -> dict[str, Any]:
     if isinstance(rendition, FailedRendition):
         return {"name": rendition.name, "error": _error_fields(rendition.error)}
-    fields = {
-        name: getattr(rendition, name)
-        for name in ("name", "width", "height", "format", "crop", "gravity", "frames")
-    }
-    return fields | {"length": len(rendition.data)}
+    fields = _fields(rendition, _RENDITION_FIELDS)
+    fields["crop"] = rendition.crop and list(rendition.crop)
+    fields["length"] = len(rendition.data)
+    return fields
+
+
+def _fields(item: object, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(item, name) for name in names}
 
 
 def _error_fields(error: OmnishotError) -> dict[str, Any]:

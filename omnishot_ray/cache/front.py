@@ -33,6 +33,8 @@ Execute = Callable[[], Awaitable[Outcome]]
 
 _PATIENCE_S = 30.0
 """How long another process's work is waited for; then it is done here too."""
+_AFTER_ANSWER_S = 0.001
+"""Those in line look every few milliseconds; who made the result is not to wait for its copies."""
 _PENDING_WRITES = 256
 _PENDING_BYTES = 64 << 20
 _PENDING_REFRESHES = 64
@@ -82,7 +84,7 @@ class CachingOptimizer:
         self._background: set[asyncio.Task[None]] = set()
         self._writes: set[asyncio.Task[None]] = set()
         self._pending_bytes = 0
-        self._generation = 0
+        self._generation = 0  # of invalidations: what was begun before one is not kept
         self._resting: TTLCache[str, bool] = TTLCache(_RESTING_KEYS, _REST_S, timer=clock)
         self._refreshing: set[str] = set()
         self._hits = self._misses = self._stale = 0
@@ -216,11 +218,11 @@ class CachingOptimizer:
     ) -> _Found:
         """`fresh` when a stale result will not do."""
         started = perf_counter()
-        found = await self._look(key, fresh)
+        generation = self._generation
+        found = await self._look(key, fresh, generation)
         lookup_ms = (perf_counter() - started) * 1000
         if found is not None:
             return replace(found, outcome=_with_cache_time(found.outcome, lookup_ms))
-        generation = self._generation
         claim = await self._claims.claim(key) if store else UNCLAIMED
         try:
             outcome = None if claim.leads else await self._wait(claim, task)
@@ -236,10 +238,10 @@ class CachingOptimizer:
         keeps = is_complete(outcome) and store and generation == self._generation
         if keeps and isinstance(outcome, Result):
             self._keep(key, outcome)
-        self._hand_on(key, outcome, claim, writes=keeps and made)
+        self._hand_on(key, outcome, claim, generation if keeps and made else None)
         return _Found(_with_cache_time(outcome, lookup_ms) if self._shared else outcome, cache)
 
-    async def _look(self, key: str, fresh: bool) -> _Found | None:
+    async def _look(self, key: str, fresh: bool, generation: int) -> _Found | None:
         for number, tier in enumerate(self._shared):
             entry = await tier.get(key)
             result = decode_result(entry.data) if entry else None
@@ -255,9 +257,9 @@ class CachingOptimizer:
             tier.counts.hits += 1
             tier.counts.stale += is_stale
             tier.counts.bytes_read += len(entry.data)
-            self._keep(key, result, entry.age_s)
-            for nearer in self._shared[:number]:
-                self._write((nearer,), key, entry.data, entry.age_s)
+            if generation == self._generation:
+                self._keep(key, result, entry.age_s)
+                self._write(self._shared[:number], key, entry.data, generation, entry.age_s)
             return _Found(result, "hit-shared" if tier.name == "redis" else "hit-storage", is_stale)
         return None
 
@@ -280,34 +282,39 @@ class CachingOptimizer:
             kept = replace(result, timings=Timings())
             self._memory.keep(key, kept, self._life_s - age_s, age_s)
 
-    def _hand_on(self, key: str, outcome: Outcome, claim: Claim, writes: bool) -> None:
-        """Give the outcome to other processes and to the tiers, later."""
-        if claim is UNCLAIMED and not (writes and self._shared):
+    def _hand_on(self, key: str, outcome: Outcome, claim: Claim, generation: int | None) -> None:
+        """Give the outcome to other processes and, with a `generation`, to the tiers, later."""
+        if claim is UNCLAIMED and (generation is None or not self._shared):
             return
 
         async def hand_on() -> None:
             data = None
             try:
+                await asyncio.sleep(_AFTER_ANSWER_S)
                 if claim.leads and claim is not UNCLAIMED and _concerns_others(outcome):
                     data = encode_outcome(outcome)
                     await claim.publish(data)
             finally:
                 await claim.release()
-            if writes and self._shared:
-                self._write(self._shared, key, data or encode_outcome(outcome))
+            if generation is not None:
+                self._write(self._shared, key, data or encode_outcome(outcome), generation)
 
         self._start(hand_on(), self._writes)
 
     def _write(
-        self, tiers: "Sequence[GuardedTier]", key: str, data: bytes, age_s: float = 0.0
+        self,
+        tiers: "Sequence[GuardedTier]",
+        key: str,
+        data: bytes,
+        generation: int,
+        age_s: float = 0.0,
     ) -> None:
         """Put into the tiers in the background; beyond what may be pending it is not done."""
-        if len(data) > self._max_entry_bytes:
+        if not tiers or len(data) > self._max_entry_bytes:
             return
         if len(self._writes) >= _PENDING_WRITES or self._pending_bytes + len(data) > _PENDING_BYTES:
             self.dropped_writes += 1
             return
-        generation = self._generation
 
         async def write() -> None:
             try:
