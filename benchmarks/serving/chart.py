@@ -1,5 +1,6 @@
 """Plots against time as an SVG: panels below each other, one time axis, written by hand."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -62,7 +63,7 @@ def _panel(panel: Panel, seconds: Sequence[float], top: float) -> list[str]:
 
 def _path(line: Line, seconds: Sequence[float], bottom: float, highest: float) -> str:
     """No more points than pixels: of those that share one, the highest."""
-    group = max(1, len(seconds) // _POINTS)
+    group = math.ceil(len(seconds) / _POINTS)
     points = []
     for first in range(0, len(seconds), group):
         x = _LEFT + _POINTS * seconds[first] / seconds[-1]

@@ -29,7 +29,7 @@ def test_a_picture_holds_every_line() -> None:
     assert len(lines) == 3
     for line in lines:
         points = re.findall(r"([\d.]+),([\d.]+)", line)
-        assert 500 < len(points) <= WIDTH * 1.3, "no more points than can be seen"
+        assert WIDTH / 2 < len(points) <= WIDTH, "no more points than can be seen"
         assert all(0 <= float(x) <= WIDTH and 0 <= float(y) <= height for x, y in points)
     texts = [text.text for text in picture.iter(f"{space}text")]
     assert {"a title", "up & <down>", "nothing", "0 min"} <= set(texts)
