@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench fuzz memory peers quality loadtest lock clean
+.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench fuzz memory peers quality autoscaling loadtest lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ peers: setup-dev ## This service against Express + sharp on the same cores
 
 quality: setup-dev ## Bytes and CPU of our encoders and sharp's at equal quality
 	@$(BIN)/python -m benchmarks.quality.compare $(ARGS)
+
+autoscaling: setup-dev ## Loads on a simulated cluster of 64 nodes: how the Resizers follow
+	@$(BIN)/python -m benchmarks.serving.autoscaling $(ARGS)
 
 loadtest: setup-dev ## 20 s of mixed load by 8 Locust users on the service that runs on PORT
 	@$(BIN)/locust -f benchmarks/load/locustfile.py --headless --only-summary \

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
 from omnishot_ray.serving.dispatch import DispatchConfig
-from omnishot_ray.serving.load import Latencies
+from omnishot_ray.serving.load import Arrivals, Latencies
 from omnishot_ray.serving.scaling import AutoscaleConfig
 
 TICK_S = 0.25
@@ -79,6 +79,7 @@ class _Service:
         self.waiting: deque[tuple[float, float, float]] = deque()
         self.queued_ms = 0.0
         self.latencies = Latencies()
+        self.arrivals = Arrivals()
         self.done = self.shed = 0
         self.busy_s = self.cores_s = 0.0
         self._ends: list[tuple[float, float]] = []
@@ -90,6 +91,7 @@ class _Service:
 
     def arrive(self, at_s: float, cost_ms: float, takes_ms: float) -> None:
         self.advance(at_s)
+        self.arrivals.note(cost_ms, at_s)
         if self.waiting and self.queued_ms + cost_ms > self._max_waiting_ms:
             self.shed += 1
             return
@@ -169,6 +171,7 @@ class _Signals:
             active=service.busy / max(service.running, 1),
             cpu=busy / cores if cores else 0.0,
             p95_ms=service.latencies.p95(now_s) if service.waiting else 0.0,
+            offered=service.arrivals.cores(now_s),
         )
         self._reports.append((now_s, report))
 

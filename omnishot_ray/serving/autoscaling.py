@@ -2,8 +2,9 @@
 
 Two signals say how many replicas are needed, the others only that there are too few:
 
-- work waiting (core-ms): as many as are busy now and, beyond them, work it off within `drain_s`.
-  Replicas on their way are counted, so this may ask for more while others start;
+- work waiting (core-ms): as many as are busy now, or as what comes would keep busy, and beyond them
+  work it off within `drain_s`. Replicas on their way are counted, so this may ask for more while
+  others start;
 - CPU: as many as bring it down to `cpu_goal`;
 - tasks waiting, batches at a replica, p95 with a queue: a quarter more, or as the ratio says.
 
@@ -43,9 +44,10 @@ class Fleet:
 class Signals:
     """What is known; `None` is what is not.
 
-    `queued_ms` and `waiting` are sums over all gateways; `active` is the mean number of batches at
-    a replica, `cpu` the mean share of their cores, 0 to 1. `complete` tells whether every gateway
-    was heard: without one of them the rest may add replicas but not take any away.
+    `queued_ms`, `waiting` and `offered` (cores of work that comes, a guess by a few seconds) are
+    sums over all gateways; `active` is the mean number of batches at a replica, `cpu` the mean
+    share of their cores, 0 to 1. `complete` tells whether every gateway was heard: without one of
+    them the rest may add replicas but not take any away.
     """
 
     queued_ms: float | None = None
@@ -53,6 +55,7 @@ class Signals:
     active: float | None = None
     cpu: float | None = None
     p95_ms: float | None = None
+    offered: float | None = None
     complete: bool = True
 
 
@@ -127,11 +130,8 @@ def _wants(
     fleet: Fleet, signals: Signals, state: State, config: AutoscaleConfig, now_s: float
 ) -> Iterator[_Want]:
     """What each signal asks for."""
-    if signals.queued_ms is not None:
-        served = fleet.running * (signals.cpu or 0.0)
-        needed = _whole(served + _drained(signals.queued_ms, config))
-        held = max(fleet.target - served, 0.0) * config.drain_s * 1000.0
-        yield _Want(needed, "queued_ms", signals.queued_ms, held)
+    if signals.queued_ms is not None and _is_queue(fleet, signals, config):
+        yield _want_drained(fleet, signals, signals.queued_ms, config)
     starting = fleet.running < fleet.target
     if fleet.running == 0 or starting or now_s - state.running_since < SETTLE_S:
         return
@@ -139,6 +139,17 @@ def _wants(
         wanted = _whole(fleet.running * signals.cpu / config.cpu_goal)
         yield _Want(wanted, "cpu", signals.cpu, config.cpu_limit)
     yield from _crossed(fleet, signals, config, 1.0)
+
+
+def _want_drained(
+    fleet: Fleet, signals: Signals, queued_ms: float, config: AutoscaleConfig
+) -> _Want:
+    busy, offered = fleet.running * (signals.cpu or 0.0), signals.offered or 0.0
+    needed = _whole(max(busy, offered) + _drained(queued_ms, config))
+    if offered > max(busy, fleet.target):
+        return _Want(needed, "offered", offered, fleet.target)
+    spare = max(fleet.target - max(busy, offered), 0.0)
+    return _Want(needed, "queued_ms", queued_ms, round(spare * config.drain_s * 1000.0))
 
 
 def _crossed(
@@ -156,10 +167,15 @@ def _crossed(
     if signals.active is not None and signals.active > limit:
         yield _Want(_whole(fleet.running * signals.active / limit), "active", signals.active, limit)
     limit = config.p95_limit_ms * part
+    late = signals.p95_ms is not None and signals.p95_ms > limit
+    if late and _is_queue(fleet, signals, config):
+        yield _Want(more, "p95_ms", signals.p95_ms or 0.0, limit)
+
+
+def _is_queue(fleet: Fleet, signals: Signals, config: AutoscaleConfig) -> bool:
+    """Whether enough waits to be felt; a task here and there waits for no reason at all."""
     wait_ms = (signals.queued_ms or 0.0) / max(fleet.running, 1)
-    if signals.p95_ms is not None and signals.p95_ms > limit:  # noqa: SIM102
-        if wait_ms >= config.p95_limit_ms * _QUEUE_PART:
-            yield _Want(more, "p95_ms", signals.p95_ms, limit)
+    return wait_ms >= config.p95_limit_ms * _QUEUE_PART
 
 
 def _step_up(
@@ -203,7 +219,7 @@ def _step_down(
         return _hold(fleet, signals, state)
     replicas = max(lowest, fleet.target - max(1, fleet.target // 4))
     state = replace(state, changed_at=now_s, needed=0)
-    return Decision(replicas, "calm", signals.cpu or 0.0, config.cpu_goal, state)
+    return Decision(replicas, "needed", needed, fleet.target, state)
 
 
 def _hold(fleet: Fleet, signals: Signals, state: State) -> Decision:

@@ -23,7 +23,7 @@ _MAX_GATEWAYS = 1024
 """Far more than there can be: a bound on what is kept of what others send."""
 _SHORTEST_S = 0.2
 """Of a measurement of CPU time; its clock ticks in steps of up to 10 ms."""
-_FIELDS = ("queued_ms", "waiting", "p95_ms", "at_s")
+_FIELDS = ("queued_ms", "waiting", "p95_ms", "offered", "at_s")
 _CPU, _ACTIVE = "cpu", "active"
 
 
@@ -32,13 +32,16 @@ class GatewayLoad:
     """What waits in one gateway.
 
     `queued_ms` are estimated core-milliseconds in `waiting` tasks, `p95_ms` the time that pooled
-    tasks have taken lately, waiting and working together; `at_s` is the gateway's `time.time()`.
+    tasks have taken lately, waiting and working together; `offered` the cores that the tasks for
+    the pool would keep busy that came lately, those turned away among them: of a queue that is full
+    nothing else tells how much more there is. `at_s` is the gateway's `time.time()`.
     """
 
     gateway_id: str
     queued_ms: float
     waiting: int
     p95_ms: float
+    offered: float
     at_s: float
 
 
@@ -121,6 +124,32 @@ class Latencies:
         return ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else 0.0
 
 
+class Arrivals:
+    """The work that came to a gateway lately, for its mean."""
+
+    def __init__(self, window_s: float = 5.0) -> None:
+        self._window_s = window_s
+        self._costs: deque[tuple[float, float]] = deque()
+        self._sum_ms = 0.0
+
+    def note(self, cost_ms: float, now_s: float) -> None:
+        """Take note of a task for the pool, whether or not there is room for it."""
+        self._costs.append((now_s, cost_ms))
+        self._sum_ms += cost_ms
+        self._forget_old(now_s)
+
+    def cores(self, now_s: float) -> float:
+        """Cores that this work keeps busy."""
+        self._forget_old(now_s)
+        return self._sum_ms / 1000.0 / self._window_s
+
+    def _forget_old(self, now_s: float) -> None:
+        while self._costs and self._costs[0][0] < now_s - self._window_s:
+            self._sum_ms -= self._costs.popleft()[1]
+        if not self._costs:
+            self._sum_ms = 0.0  # sums of floats drift
+
+
 class Point(Protocol):
     """A value that a replica told, and its `time.time()` then: Serve's `TimeStampedValue`."""
 
@@ -162,8 +191,8 @@ def _read_load(told: Told, gateway: str, replica: object) -> GatewayLoad | None:
         if not points or not math.isfinite(points[-1].value):
             return None
         values.append(points[-1].value)
-    queued_ms, waiting, p95_ms, at_s = values
-    return GatewayLoad(gateway, queued_ms, int(waiting), p95_ms, at_s)
+    queued_ms, waiting, p95_ms, offered, at_s = values
+    return GatewayLoad(gateway, queued_ms, int(waiting), p95_ms, offered, at_s)
 
 
 def read_cpu(told: Told, replicas: int, now_s: float, stale_s: float) -> float | None:

@@ -74,6 +74,7 @@ class ResizerPolicy:
             active=active,
             cpu=cpu,
             p95_ms=weighted / waiting if waiting else 0.0,
+            offered=sum(load.offered for load in loads),
             complete=len(loads) >= self._gateways,
         )
 
@@ -105,5 +106,6 @@ class ResizerPolicy:
                 "active": signals.active,
                 "cpu": signals.cpu,
                 "p95_ms": signals.p95_ms,
+                "offered": signals.offered,
             },
         )

@@ -45,6 +45,11 @@ def settled(there: Fleet, signals: Signals, seconds: float = 2.0, state: State =
         ({"queued_ms": 6_100.0}, 5, "queued_ms"),
         ({"queued_ms": 16_100.0}, 7, "queued_ms"),
         ({"queued_ms": 1e6}, 8, "queued_ms"),
+        # What comes counts when it waits: 6 cores of it and 1.2 s of a queue.
+        ({"offered": 6.0, "queued_ms": 900.0}, 4, "steady"),
+        ({"offered": 6.0, "queued_ms": 1_200.0}, 7, "offered"),
+        ({"offered": 3.9, "queued_ms": 1_200.0}, 5, "queued_ms"),
+        ({"cpu": 0.8, "queued_ms": 900.0}, 4, "steady"),
         ({"waiting": 50}, 4, "steady"),
         ({"waiting": 51}, 5, "waiting"),
         ({"waiting": 100_000}, 5, "waiting"),
@@ -75,6 +80,10 @@ def test_the_reason_names_signal_value_and_threshold() -> None:
     assert settled(fleet(4), replace(BUSY, cpu=0.85)).reason == "cpu 0.85 (threshold 0.8)"
     queued = settled(fleet(4), replace(BUSY, queued_ms=20_000.0))
     assert queued.reason == "queued_ms 2e+04 (threshold 6000)"
+
+
+def test_the_reason_to_go_down_is_what_is_needed() -> None:
+    assert settled(fleet(4), replace(IDLE, cpu=0.3), 60.0).reason == "needed 2 (threshold 4)"
 
 
 def test_a_large_fleet_has_a_task_waiting_here_and_there() -> None:
@@ -242,6 +251,7 @@ signals_told = st.builds(
     active=st.floats(0, 30),
     cpu=share,
     p95_ms=st.floats(0, 5_000),
+    offered=st.none() | st.floats(0, 200),
     complete=st.booleans(),
 )
 past = st.none() | st.floats(-200, 0)
@@ -282,17 +292,18 @@ def test_never_outside_the_bounds_nor_more_than_a_step(
     assert math.isfinite(decision.threshold)
 
 
-@given(fleets(), signals_told, states, st.tuples(share, share, share, share, share))
+@given(fleets(), signals_told, states, st.tuples(*[share] * 6))
 def test_more_load_never_gives_fewer(
     there: Fleet, signals: Signals, state: State, more: tuple[float, ...]
 ) -> None:
-    queued_ms, waiting, active, cpu, p95_ms = more
+    queued_ms, waiting, active, cpu, p95_ms, offered = more
     busier = Signals(
         queued_ms=(signals.queued_ms or 0) + 1e5 * queued_ms,
         waiting=(signals.waiting or 0) + int(100 * waiting),
         active=(signals.active or 0) + 10 * active,
         cpu=min(1.0, (signals.cpu or 0) + cpu),
         p95_ms=(signals.p95_ms or 0) + 1e3 * p95_ms,
+        offered=(signals.offered or 0) + 100 * offered,
         complete=signals.complete,
     )
     less = decide(there, signals, state, CONFIG, 0.0)
@@ -313,6 +324,7 @@ def test_a_constant_load_comes_to_rest(cores: float, running: int, queued_s: flo
             cpu=cpu,
             active=cpu,
             p95_ms=300 + queued_s / target * 1000,
+            offered=cores,
         )
         decision = decide(fleet(target), signals, state, CONFIG, float(second))
         if decision.replicas != target:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from omnishot_ray.serving.load import (
+    Arrivals,
     GatewayLoad,
     Latencies,
     LoadBook,
@@ -30,7 +31,7 @@ class Told(NamedTuple):
 
 
 def load(gateway: str = "g", queued_ms: float = 5.0, at_s: float = 1000.0) -> GatewayLoad:
-    return GatewayLoad(gateway, queued_ms, 2, 30.0, at_s)
+    return GatewayLoad(gateway, queued_ms, 2, 30.0, 1.5, at_s)
 
 
 def told(*stats: Mapping[str, float], at_s: float = 1000.0) -> dict[str, dict[object, list[Told]]]:
@@ -89,7 +90,7 @@ def test_a_report_that_two_resizers_have_counts_once(book: LoadBook, clock: Cloc
 def test_what_is_kept_of_others_is_bounded(book: LoadBook) -> None:
     for number in range(3000):
         book.note(load(str(number)))
-    assert len(book.stats()) == 2 + 4 * 1024
+    assert len(book.stats()) == 2 + 5 * 1024
 
 
 @pytest.mark.parametrize("now_s", [1010.1, 989.9])
@@ -101,7 +102,7 @@ def test_stale_reports_are_not_believed(book: LoadBook, now_s: float) -> None:
     assert read_loads(series, 1000.0, 10.0) == [load()]
 
 
-@pytest.mark.parametrize("name", ["queued_ms", "waiting", "p95_ms", "at_s"])
+@pytest.mark.parametrize("name", ["queued_ms", "waiting", "p95_ms", "offered", "at_s"])
 def test_half_a_report_is_none(book: LoadBook, name: str) -> None:
     book.note(load())
     whole = told(book.stats())
@@ -164,3 +165,13 @@ def test_p95_is_of_the_last_seconds() -> None:
     times.note(7.0, 8.0)
     assert times.p95(10.5) == 7.0
     assert times.p95(30.0) == 0.0
+
+
+def test_arrivals_are_cores_of_work_of_the_last_seconds() -> None:
+    arrivals = Arrivals(window_s=5.0)
+    assert arrivals.cores(0.0) == 0.0
+    for second in range(10):
+        arrivals.note(2_000.0, float(second) + 0.5)
+    assert arrivals.cores(10.0) == pytest.approx(2.0)
+    assert arrivals.cores(12.0) == pytest.approx(1.2)
+    assert arrivals.cores(99.0) == 0.0

@@ -84,7 +84,7 @@ def stats(at_s: float, *queued_ms: float, cpu_s: float = 0.0) -> dict[str, float
     clock, cpu = iter((0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)), iter((0.0, cpu_s))
     book = LoadBook(clock=lambda: next(clock), cpu_clock=lambda: next(cpu))
     for number, one in enumerate(queued_ms):
-        book.note(GatewayLoad(str(number), one, int(one > 0), 900.0, at_s))
+        book.note(GatewayLoad(str(number), one, int(one > 0), 900.0, 0.0, at_s))
     return book.stats()
 
 
