@@ -3,8 +3,8 @@
 This is the only module that reads the environment. A name has the form of its path, in the
 environment joined by two underscores: `dispatch.inline_ms` is `OMNISHOT_DISPATCH__INLINE_MS`.
 `OMNISHOT_API_KEYS` is short for `api.keys`, `OMNISHOT_REDIS_URL` for `api.redis_url` (rate limits)
-and `cache.redis_url`. A list is written with commas. Keys come from the environment alone: what is given in a file or to Serve is
-kept and shown.
+and `cache.redis_url`. A list is written with commas. Keys come from the environment alone: what is
+given in a file or to Serve is kept and shown.
 """
 
 import difflib

@@ -27,6 +27,8 @@ EXPOSED = (
     "X-Cache",
     "X-OmniShot-Crop",
     "X-OmniShot-Gravity",
+    "X-OmniShot-Key",
+    "X-OmniShot-Degraded",
     "X-OmniShot-Result",
     "X-OmniShot-Source",
     "X-Request-Id",

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _MIB = 1 << 20
 _REDIS_URL = re.compile(r"(redis|rediss|unix)://\S+")

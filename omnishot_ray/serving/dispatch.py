@@ -25,7 +25,7 @@ from omnishot_ray.errors import (
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.protocol import AnyOutcome, AnyTask, Made, Task, run_task, with_queue_time
-from omnishot_ray.serving.load import GatewayLoad, Latencies
+from omnishot_ray.serving.load import Arrivals, GatewayLoad, Latencies
 from omnishot_ray.serving.overload import DrainRate, Overload, OverloadConfig
 from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
 
@@ -45,7 +45,7 @@ class Pool(Protocol):
         ...
 
     async def run(
-        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
+        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float]
     ) -> Sequence[AnyOutcome | None]:
         """Outcomes in the order of the batch, None for a task that another replica has to do.
 
@@ -125,7 +125,7 @@ class Dispatcher:
         self._poll: asyncio.TimerHandle | None = None
         self._overload = Overload(config.overload, perf_counter)
         self._drain = DrainRate(perf_counter)
-        self._latencies = Latencies()
+        self._latencies, self._arrivals = Latencies(), Arrivals()
 
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Choose the lane and wait for the outcome, at most `time_limit_s`."""
@@ -159,11 +159,13 @@ class Dispatcher:
 
     def report_load(self) -> GatewayLoad:
         """What waits here, for the autoscaler."""
+        now = perf_counter()
         return GatewayLoad(
-            gateway_id=self._gateway_id,
-            queued_ms=self._queue.waiting_ms + self._inline_waiting_ms,
+            self._gateway_id,
+            queued_ms=self._queue.waiting_ms,
             waiting=len(self._queue),
-            p95_ms=self._latencies.p95(perf_counter()),
+            p95_ms=self._latencies.p95(now),
+            offered=self._arrivals.cores(now),
             at_s=time(),
         )
 
@@ -226,7 +228,9 @@ class Dispatcher:
         self, task: Task[Made], cost_ms: float, deadline: float
     ) -> Made | OmnishotError:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        waiting = Waiting(task, cost_ms, outcome, perf_counter(), deadline)
+        now = perf_counter()
+        waiting = Waiting(task, cost_ms, outcome, now, deadline)
+        self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
             self._queue.push(waiting, self._drain.per_ms(self._pool.replicas))
         except Overloaded:
@@ -278,7 +282,7 @@ class Dispatcher:
         tasks = [waiting.task for waiting in batch]
         self._drain.begin()
         try:
-            outcomes = await self._pool.run(tasks, limits_s, self.report_load())
+            outcomes = await self._pool.run(tasks, limits_s)
         except ReplicaLost as lost:
             logger.warning("replica lost with %d tasks: %s", len(batch), lost)
             for waiting in batch:

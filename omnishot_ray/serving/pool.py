@@ -35,12 +35,12 @@ class ReplicaPool:
         return count_replicas(self._deployment)
 
     async def run(
-        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
+        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float]
     ) -> Sequence[AnyOutcome | None]:
         """Send a batch to the least loaded replica."""
         try:
             outcomes: list[AnyOutcome | None]
-            outcomes = await self._process.remote(batch, time_limits_s, load)
+            outcomes = await self._process.remote(batch, time_limits_s)
         except (ActorDiedError, ActorUnavailableError, DeploymentUnavailableError) as error:
             raise ReplicaLost(type(error).__name__) from error
         return outcomes

@@ -38,14 +38,13 @@ class Resizer:
         self._book = LoadBook()
 
     async def process(
-        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float], load: GatewayLoad
+        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float]
     ) -> list[AnyOutcome | None]:
         """Outcomes in the order of the batch; a failure is a value and harms no other task.
 
         `TaskTimeout` for the task that had to be stopped, None for those that another replica has
         to do.
         """
-        self._book.note(load)
         outcomes: list[AnyOutcome | None] = []
         with self._book.batch():
             for task, limit_s in zip(batch, time_limits_s, strict=True):

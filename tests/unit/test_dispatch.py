@@ -26,7 +26,6 @@ from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
 from omnishot_ray.protocol import AnyOutcome, ImageTask, InfoTask, Outcome, run_task
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher, ReplicaLost
-from omnishot_ray.serving.load import GatewayLoad
 from omnishot_ray.serving.queue import QueueConfig
 from tests import corpus
 from tests.pictures import encode, noise, png
@@ -42,7 +41,6 @@ class Sent:
 
     tasks: Sequence[ImageTask]
     limits_s: Sequence[float]
-    load: GatewayLoad
     end: "asyncio.Future[Sequence[AnyOutcome | None]]"
 
     @property
@@ -67,9 +65,9 @@ class HandMovedPool:
         self.sent: list[Sent] = []
 
     async def run(
-        self, batch: Sequence[ImageTask], time_limits_s: Sequence[float], load: GatewayLoad
+        self, batch: Sequence[ImageTask], time_limits_s: Sequence[float]
     ) -> Sequence[AnyOutcome | None]:
-        sent = Sent(batch, time_limits_s, load, asyncio.get_running_loop().create_future())
+        sent = Sent(batch, time_limits_s, asyncio.get_running_loop().create_future())
         self.sent.append(sent)
         return await sent.end
 

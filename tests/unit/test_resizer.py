@@ -12,7 +12,6 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Result
 from omnishot_ray.protocol import AnyOutcome, ImageTask
-from omnishot_ray.serving.load import GatewayLoad
 from omnishot_ray.serving.resizer import Resizer
 from tests import corpus
 from tests.pictures import encode, exif_entry, png, scene
@@ -26,11 +25,8 @@ def task(data: bytes, **options: object) -> ImageTask:
     return ImageTask(data, (Options(**options),), "a-request")  # type: ignore[arg-type]
 
 
-LOAD = GatewayLoad("a-gateway", 0.0, 0, 0.0, 0.0)
-
-
 async def outcomes_of(*batch: ImageTask) -> list[AnyOutcome | None]:
-    return await Resizer(Limits()).process(batch, [30.0] * len(batch), LOAD)
+    return await Resizer(Limits()).process(batch, [30.0] * len(batch))
 
 
 async def test_outcomes_come_in_the_order_of_the_batch() -> None:
@@ -77,11 +73,9 @@ async def test_the_local_optimizer_does_the_same_work() -> None:
 REPLICA = """
 import asyncio, sys
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.serving.load import GatewayLoad
 from omnishot_ray.serving.resizer import Resizer
 from tests.timed import TimedTask
 
-LOAD = GatewayLoad("a-gateway", 0.0, 0, 0.0, 0.0)
 
 async def main():
     resizer = Resizer(Limits())
@@ -109,11 +103,11 @@ def test_a_task_over_its_limit_ends_the_replica_and_harms_no_other() -> None:
     code, said, lived_s = run_replica(
         """
     batch = [TimedTask(0), TimedTask(60), TimedTask(0)]
-    later = asyncio.create_task(resizer.process([TimedTask(0)], [9], LOAD))
-    outcomes = await resizer.process(batch, [9, 0.3, 9], LOAD)
+    later = asyncio.create_task(resizer.process([TimedTask(0)], [9]))
+    outcomes = await resizer.process(batch, [9, 0.3, 9])
     print([type(one).__name__ for one in outcomes])
     print([type(one).__name__ for one in await later])
-    print([type(one).__name__ for one in await resizer.process([TimedTask(0)], [9], LOAD)])
+    print([type(one).__name__ for one in await resizer.process([TimedTask(0)], [9])])
     print(await resizer.ping(), flush=True)
 """
     )
@@ -129,7 +123,7 @@ def test_a_task_over_its_limit_ends_the_replica_and_harms_no_other() -> None:
 
 def test_a_replica_ends_though_native_code_keeps_the_interpreter_lock() -> None:
     code, said, lived_s = run_replica(
-        "await resizer.process([TimedTask(60, keeps_lock=True)], [0.2], LOAD)"
+        "await resizer.process([TimedTask(60, keeps_lock=True)], [0.2])"
     )
     assert (code, said) == (1, [])
     assert lived_s < 30
@@ -139,7 +133,7 @@ def test_a_replica_that_keeps_its_limits_lives() -> None:
     code, said, _ = run_replica(
         """
     for _ in range(3):
-        await resizer.process([TimedTask(0.01)], [0.5], LOAD)
+        await resizer.process([TimedTask(0.01)], [0.5])
     await asyncio.sleep(2)
     print("alive", flush=True)
     sys.exit(7)
