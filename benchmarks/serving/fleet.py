@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.load import Arrivals, Latencies
+from omnishot_ray.serving.queue import QueueConfig
 from omnishot_ray.serving.scaling import AutoscaleConfig
 
 TICK_S = 0.25
@@ -73,7 +74,7 @@ class Run:
 class _Service:
     """Replicas and their line, moved on from event to event."""
 
-    def __init__(self, max_waiting_ms: float) -> None:
+    def __init__(self, queue: QueueConfig, gateways: int) -> None:
         self.now = 0.0
         self.running = 1
         self.waiting: deque[tuple[float, float, float]] = deque()
@@ -83,7 +84,7 @@ class _Service:
         self.done = self.shed = 0
         self.busy_s = self.cores_s = 0.0
         self._ends: list[tuple[float, float]] = []
-        self._max_waiting_ms = max_waiting_ms
+        self._queue, self._gateways = queue, gateways
 
     @property
     def busy(self) -> int:
@@ -92,7 +93,11 @@ class _Service:
     def arrive(self, at_s: float, cost_ms: float, takes_ms: float) -> None:
         self.advance(at_s)
         self.arrivals.note(cost_ms, at_s)
-        if self.waiting and self.queued_ms + cost_ms > self._max_waiting_ms:
+        bound_ms = min(
+            self._queue.max_waiting_ms * self._gateways,
+            self._queue.max_waiting_s * 1000.0 * self.running,
+        )
+        if self.waiting and self.queued_ms + cost_ms > bound_ms:
             self.shed += 1
             return
         self.waiting.append((at_s, cost_ms, takes_ms))
@@ -192,7 +197,7 @@ def simulate(
     config, cluster = config or AutoscaleConfig(), cluster or Cluster()
     chance = random.Random(seed)
     mean_s = sum(c * w for c, w in zip(*costs, strict=True)) / sum(costs[1]) / 1000.0
-    service = _Service(DispatchConfig().queue.max_waiting_ms * cluster.gateways)
+    service = _Service(DispatchConfig().queue, cluster.gateways)
     starting, signals, state, run = _Starting(cluster), _Signals(service), State(), Run()
     target, most = 1, cluster.nodes * cluster.cores_per_node
     for tick in range(round(scenario.duration_s / TICK_S)):
