@@ -1,7 +1,7 @@
 """Identical work in flight is done once: callers of one process, and claims among processes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -88,6 +88,11 @@ class Claim(Protocol):
         """Whether the work is this claim's to do."""
         ...
 
+    @property
+    def found(self) -> bool:
+        """Whether the result lay there already: nobody is at it, and nobody need be."""
+        ...
+
     async def wait(self, deadline: float) -> bytes | None:
         """What the leader published.
 
@@ -96,8 +101,11 @@ class Claim(Protocol):
         """
         ...
 
-    async def publish(self, data: bytes) -> None:
-        """Hand the leader's result to those who wait, and to who comes in the next seconds."""
+    async def publish(self, data: bytes, brief: bool = False) -> None:
+        """Hand the leader's result to those who wait, and to who comes soon.
+
+        `brief` is for what is good for seconds only, such as a failure.
+        """
         ...
 
     async def release(self) -> None:
@@ -119,6 +127,10 @@ class Claims(Protocol):
         """Results handed over lately, of all keys that begin so, are not to be used any more."""
         ...
 
+    def news(self) -> Sequence[str]:
+        """Beginnings of keys that others have had forgotten since this was asked last."""
+        ...
+
     async def close(self) -> None:
         """Give up what is held."""
         ...
@@ -126,11 +138,12 @@ class Claims(Protocol):
 
 class _Unclaimed:
     leads = True
+    found = False
 
     async def wait(self, deadline: float) -> bytes | None:  # noqa: ARG002
         return None
 
-    async def publish(self, data: bytes) -> None:
+    async def publish(self, data: bytes, brief: bool = False) -> None:
         pass
 
     async def release(self) -> None:
@@ -150,6 +163,10 @@ class NoClaims:
 
     async def forget(self, prefix: str) -> None:
         """Nothing was handed over."""
+
+    def news(self) -> Sequence[str]:
+        """There are no others."""
+        return ()
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -177,6 +194,10 @@ class ChainedClaims:
         await self._near.forget(prefix)
         await self._far.forget(prefix)
 
+    def news(self) -> Sequence[str]:
+        """Of both floors."""
+        return (*self._near.news(), *self._far.news())
+
     async def close(self) -> None:
         """Both floors."""
         await self._near.close()
@@ -194,6 +215,10 @@ class _ChainedClaim:
     def leads(self) -> bool:
         return self._near.leads and self._far is not None and self._far.leads
 
+    @property
+    def found(self) -> bool:
+        return self._near.found or (self._far is not None and self._far.found)
+
     async def wait(self, deadline: float) -> bytes | None:
         if not self._near.leads:
             data = await self._near.wait(deadline)
@@ -205,13 +230,13 @@ class _ChainedClaim:
             return None
         data = await self._far.wait(deadline)
         if data is not None:
-            await self._near.publish(data)
+            await self._near.publish(data, brief=True)  # it may be a failure
         return data
 
-    async def publish(self, data: bytes) -> None:
-        await self._near.publish(data)
+    async def publish(self, data: bytes, brief: bool = False) -> None:
+        await self._near.publish(data, brief)
         if self._far is not None:
-            await self._far.publish(data)
+            await self._far.publish(data, brief)
 
     async def release(self) -> None:
         await self._near.release()

@@ -48,7 +48,8 @@ _RESTING_KEYS = 4096
 class Served:
     """What became of a task, and where it came from.
 
-    `cache` is `miss`, `joined`, `hit-memory`, `hit-shared` (Redis) or `hit-storage`.
+    `cache` is `miss`, `joined`, `hit-memory`, `hit-shared` (another gateway or Redis) or
+    `hit-storage`.
     """
 
     outcome: Outcome
@@ -98,6 +99,7 @@ class CachingOptimizer:
         """The result, when memory holds a fresh one. A miss is not counted: `serve` will."""
         if self._memory is None:
             return None
+        self._hear_news()
         held = self._memory.get_now(key)
         if held is None or self._clock() - held.made_at > self._ttl_s:
             return None
@@ -204,6 +206,7 @@ class CachingOptimizer:
     def _recall(self, key: str) -> _Found | None:
         if self._memory is None:
             return None
+        self._hear_news()
         held = self._memory.get_now(key)
         if held is None:
             self._misses += 1
@@ -212,6 +215,13 @@ class CachingOptimizer:
         is_stale = self._clock() - held.made_at > self._ttl_s
         self._stale += is_stale
         return _Found(held.result, "hit-memory", is_stale)
+
+    def _hear_news(self) -> None:
+        """Forget what other gateways were told to."""
+        for prefix in self._claims.news():
+            self._generation += 1
+            if self._memory is not None:
+                self._memory.forget(prefix)
 
     async def _find_or_make(
         self, key: str, task: ImageTask, execute: Execute, store: bool, fresh: bool = False
@@ -226,7 +236,7 @@ class CachingOptimizer:
         claim = await self._claims.claim(key) if store else UNCLAIMED
         try:
             outcome = None if claim.leads else await self._wait(claim, task)
-            cache = "joined"
+            cache = "hit-shared" if claim.found else "joined"
             if outcome is None:
                 cache = "miss"
                 self.executions += 1
@@ -293,7 +303,7 @@ class CachingOptimizer:
                 await asyncio.sleep(_AFTER_ANSWER_S)
                 if claim.leads and claim is not UNCLAIMED and _concerns_others(outcome):
                     data = encode_outcome(outcome)
-                    await claim.publish(data)
+                    await claim.publish(data, brief=generation is None)
             finally:
                 await claim.release()
             if generation is not None:

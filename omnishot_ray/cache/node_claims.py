@@ -1,7 +1,8 @@
 """Claims among the processes of one node: file locks, which the kernel frees when a leader dies.
 
 Under the folder, for a key: `<key>.lock` is locked by who leads, `<key>.done` is the leader's
-result for those who wait and who come in the next seconds. Everything is a system call on a file in
+result for those who wait and who come in the next minute; `forgotten` lists what was invalidated.
+Everything is a system call on a file in
 memory of some microseconds, so there is no thread; who waits looks again every few milliseconds.
 
 A child that is forked while work is led shares its locks; the service forks none.
@@ -13,14 +14,19 @@ import fcntl
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from omnishot_ray.cache.flight import UNCLAIMED, Claim
 from omnishot_ray.cache.node import open_node_dir
 from omnishot_ray.cache.tiers import check_key, check_prefix
 
-_DONE_S = 3.0
-"""How long a result lies there. Longer than a burst of the same request takes to come in."""
+_DONE_S = 60.0
+"""How long a result lies there, for the other gateways of the node."""
+_BRIEF_S = 3.0
+"""How long a failure does: longer than a burst of the same request takes to come in."""
+_LOG_BYTES = 1 << 20
+"""When the list of what was forgotten is begun anew."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.005
 _ABANDONED_S = 60.0
 """When a file that nobody holds is certainly one of a process that died."""
@@ -29,7 +35,7 @@ _ABANDONED_S = 60.0
 class NodeClaims:
     """`max_bytes` bounds the results of this process that lie there at a time."""
 
-    def __init__(self, folder: str | Path, max_bytes: int = 16 << 20) -> None:
+    def __init__(self, folder: str | Path, max_bytes: int = 64 << 20) -> None:
         """Take the folder, and what dead processes left in it away.
 
         Raises:
@@ -40,6 +46,8 @@ class NodeClaims:
         self._bytes = 0
         self._done: deque[tuple[float, str, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._forgotten = f"{self._folder}/forgotten"
+        self._read_to = self._forgotten_size()
         self._remove_abandoned()
 
     async def claim(self, key: str) -> Claim:
@@ -56,6 +64,37 @@ class NodeClaims:
         for name in os.listdir(self._folder):
             if name.startswith(prefix) and name.endswith(".done"):
                 _remove(f"{self._folder}/{name}")
+        with contextlib.suppress(OSError):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            if self._forgotten_size() > _LOG_BYTES:
+                flags |= os.O_TRUNC
+            file = os.open(self._forgotten, flags, 0o600)
+            try:
+                os.write(file, f"{prefix}\n".encode())  # short and appended: whole or not at all
+            finally:
+                os.close(file)
+
+    def news(self) -> Sequence[str]:
+        """What other processes of the node have had forgotten, and this one too."""
+        size = self._forgotten_size()
+        if size == self._read_to:
+            return ()
+        begun_anew = size < self._read_to
+        try:
+            with open(self._forgotten, "rb") as lines:
+                lines.seek(0 if begun_anew else self._read_to)
+                text = lines.read(size)
+        except OSError:
+            return ()
+        self._read_to = size
+        # What was in the list before it was begun anew is not known: everything, then.
+        return ("",) if begun_anew else text.decode("ascii", "replace").split()
+
+    def _forgotten_size(self) -> int:
+        try:
+            return os.stat(self._forgotten).st_size
+        except OSError:
+            return 0
 
     async def close(self) -> None:
         """Take away what this process put there."""
@@ -65,7 +104,7 @@ class NodeClaims:
         while self._done:
             self._remove_oldest()
 
-    def hand_over(self, path: str, data: bytes) -> None:
+    def hand_over(self, path: str, data: bytes, brief: bool) -> None:
         """Put a result where those who wait look. Does nothing when it does not fit."""
         if len(data) > self._max_bytes:
             return
@@ -80,6 +119,9 @@ class NodeClaims:
                 os.close(file)
             if written != len(data):
                 raise OSError("written in part")
+            if brief:  # as if it had lain there for long
+                long_ago = time.time() - (_DONE_S - _BRIEF_S)
+                os.utime(temporary, (long_ago, long_ago))
             os.rename(temporary, f"{path}.done")
         except OSError:
             _remove(temporary)
@@ -106,6 +148,8 @@ class NodeClaims:
     def _remove_abandoned(self) -> None:
         before = time.time() - _ABANDONED_S
         for entry in os.scandir(self._folder):
+            if entry.path == self._forgotten:
+                continue
             with contextlib.suppress(OSError):
                 if entry.stat(follow_symlinks=False).st_mtime >= before:
                     continue
@@ -128,6 +172,7 @@ class _NodeClaim:
         self._ready: bytes | None = None
         self.leads = False
         self._try()
+        self.found = self._ready is not None
 
     async def wait(self, deadline: float) -> bytes | None:
         pause_s = _FIRST_POLL_S
@@ -140,9 +185,9 @@ class _NodeClaim:
                 self.leads = True  # what cannot be asked need not be waited for
         return self._ready
 
-    async def publish(self, data: bytes) -> None:
+    async def publish(self, data: bytes, brief: bool = False) -> None:
         if self.leads and self._file >= 0:
-            self._claims.hand_over(self._path, data)
+            self._claims.hand_over(self._path, data, brief)
 
     async def release(self) -> None:
         if self._file < 0:

@@ -8,6 +8,7 @@ done twice, which costs time and nothing else.
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
@@ -54,6 +55,7 @@ class RedisClaims:
         """Lead, unless another process does or has just done it."""
         claim = _RedisClaim(self, check_key(key))
         await claim.ask()
+        claim.found = claim.has_result
         return claim
 
     async def forget(self, prefix: str) -> None:
@@ -62,6 +64,10 @@ class RedisClaims:
 
     async def close(self) -> None:
         """The client belongs to who gave it."""
+
+    def news(self) -> Sequence[str]:
+        """Unknown: what other nodes have had forgotten stays in memory here till its time is up."""
+        return ()
 
     async def _forget(self, prefix: str) -> None:
         pattern = "omnishot:done:{" + prefix + "*"
@@ -86,7 +92,7 @@ class _RedisClaim:
         self._token = uuid.uuid4().hex
         self._ready: bytes | None = None
         self._renewing: asyncio.Task[None] | None = None
-        self.leads = False
+        self.leads = self.found = False
 
     async def ask(self) -> None:
         """Become the leader, or find the result, or neither."""
@@ -99,6 +105,10 @@ class _RedisClaim:
             self.leads = True
             self._renewing = asyncio.create_task(self._renew())
 
+    @property
+    def has_result(self) -> bool:
+        return self._ready is not None
+
     async def wait(self, deadline: float) -> bytes | None:
         pause_s = _FIRST_POLL_S
         while self._ready is None and not self.leads and time.monotonic() < deadline:
@@ -107,7 +117,7 @@ class _RedisClaim:
             await self.ask()
         return self._ready
 
-    async def publish(self, data: bytes) -> None:
+    async def publish(self, data: bytes, brief: bool = False) -> None:  # noqa: ARG002
         if self.leads and len(data) <= self._claims.max_entry_bytes:
             client, name = self._claims.client, self._done_name
             await self._claims.breaker.run(
