@@ -26,8 +26,10 @@ from omnishot_ray.cache.tiers import check_key, check_prefix
 _DONE_S = 3.0
 """How long a result lies there. Longer than a burst of the same request takes to come in."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.005
-_ABANDONED_S = 60.0
+_ABANDONED_S = 10.0
 """When a result is certainly one of a process that died before it could take it away."""
+_LOOK_S = 30.0
+"""How often to look for such."""
 _FLOCK = struct.Struct("hhqqi4x")
 """`struct flock` of 64-bit Linux: type, whence, start, length, process."""
 _LENGTH = struct.Struct("<Q")
@@ -122,6 +124,8 @@ class NodeClaims:
         now = time.monotonic()
         while self._done and self._done[0][0] <= now - _DONE_S:
             self._remove_oldest()
+        if now >= self._look_at:
+            self._remove_abandoned()
         self._timer = None
         if self._done:
             delay_s = self._done[0][0] + _DONE_S - now
@@ -133,12 +137,12 @@ class NodeClaims:
         _remove(path)
 
     def _remove_abandoned(self) -> None:
+        self._look_at = time.monotonic() + _LOOK_S
         before = time.time() - _ABANDONED_S
-        for entry in os.scandir(self._folder):
-            with contextlib.suppress(OSError):
-                is_old = entry.stat(follow_symlinks=False).st_mtime < before
-                if is_old and entry.name.endswith(".done"):
-                    os.unlink(entry.path)
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".done") and _written_at(entry) < before:
+                    _remove(entry.path)
 
 
 class _NodeClaim:
@@ -199,6 +203,13 @@ def _read(path: str) -> bytes | None:
     if data[: _LENGTH.size] != _LENGTH.pack(len(data)):
         return None
     return data[_LENGTH.size :]
+
+
+def _written_at(entry: "os.DirEntry[str]") -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:  # another gateway was quicker
+        return time.time()
 
 
 def _place(key: str) -> int:

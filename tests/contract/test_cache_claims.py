@@ -180,6 +180,22 @@ async def test_files_of_dead_processes_are_cleaned(tmp_path: Path) -> None:
     await second.close()
 
 
+async def test_files_of_dead_processes_are_cleaned_while_others_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_claims, "_DONE_S", 0.02)
+    monkeypatch.setattr(node_claims, "_LOOK_S", 0.02)
+    claims = NodeClaims(tmp_path / "node")
+    left = tmp_path / "node" / "claims" / f"{key(2)}.done"
+    left.write_bytes(b"old")
+    os.utime(left, (1, 1))
+    claim = await claims.claim(key(1))
+    await claim.publish(b"made")
+    await claim.release()
+    await until(lambda: not left.exists())
+    await claims.close()
+
+
 class Gateway:
     """A process of `claiming.py`."""
 
