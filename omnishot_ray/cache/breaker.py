@@ -11,12 +11,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import pybreaker
 
-from omnishot_ray.cache.tiers import Entry, Tier
+from omnishot_ray.cache.tiers import Counts, Entry, Tier
 
 logger = logging.getLogger(__name__)
 
@@ -109,24 +108,6 @@ class Breaker:
 def _tell(error: Exception | None) -> None:
     if error is not None:
         raise error
-
-
-@dataclass(slots=True)
-class Counts:
-    """Looks into a tier and what came of them."""
-
-    hits: int = 0
-    misses: int = 0
-    stale: int = 0
-    """Those of the hits that were past their time."""
-    bytes_read: int = 0
-    bytes_written: int = 0
-
-    @property
-    def hit_rate(self) -> float | None:
-        """From 0 to 1; None before the first look."""
-        looks = self.hits + self.misses
-        return self.hits / looks if looks else None
 
 
 class GuardedTier:

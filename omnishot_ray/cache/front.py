@@ -19,7 +19,7 @@ from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.cache.flight import UNCLAIMED, ChainedClaims, Claim, Claims, Flights, NoClaims
 from omnishot_ray.cache.memory import MemoryTier
 from omnishot_ray.cache.node_claims import NodeClaims
-from omnishot_ray.cache.tiers import check_prefix
+from omnishot_ray.cache.tiers import Counts, check_prefix
 from omnishot_ray.errors import EngineUnavailable, OmnishotError, Overloaded
 from omnishot_ray.imaging.pipeline import Result, Timings
 from omnishot_ray.protocol import ImageTask, Outcome
@@ -88,7 +88,7 @@ class CachingOptimizer:
         self._generation = 0  # of invalidations: what was begun before one is not kept
         self._resting: TTLCache[str, bool] = TTLCache(_RESTING_KEYS, _REST_S, timer=clock)
         self._refreshing: set[str] = set()
-        self._hits = self._misses = self._stale = 0
+        self._counts = Counts()  # of memory
         self.executions = 0
         """How many times work was really done."""
         self.joined = 0
@@ -103,7 +103,7 @@ class CachingOptimizer:
         held = self._memory.get_now(key)
         if held is None or self._clock() - held.made_at > self._ttl_s:
             return None
-        self._hits += 1
+        self._counts.hits += 1
         return held.result
 
     async def serve(
@@ -148,22 +148,13 @@ class CachingOptimizer:
         """Figures since the start. `hit_rate` is from 0 to 1, None before the first look."""
         tiers: dict[str, Any] = {}
         if self._memory is not None:
-            looks = self._hits + self._misses
-            tiers["memory"] = {
-                "hits": self._hits,
-                "misses": self._misses,
-                "stale": self._stale,
-                "hit_rate": self._hits / looks if looks else None,
+            tiers["memory"] = self._counts.figures() | {
                 "errors": 0,
                 "entries": len(self._memory),
                 "bytes": self._memory.held_bytes,
             }
         for tier in self._shared:
-            tiers[tier.name] = {
-                "hits": tier.counts.hits,
-                "misses": tier.counts.misses,
-                "stale": tier.counts.stale,
-                "hit_rate": tier.counts.hit_rate,
+            tiers[tier.name] = tier.counts.figures() | {
                 "errors": tier.breaker.errors,
                 "skipped": tier.breaker.skipped,
                 "bytes_read": tier.counts.bytes_read,
@@ -209,11 +200,11 @@ class CachingOptimizer:
         self._hear_news()
         held = self._memory.get_now(key)
         if held is None:
-            self._misses += 1
+            self._counts.misses += 1
             return None
-        self._hits += 1
+        self._counts.hits += 1
         is_stale = self._clock() - held.made_at > self._ttl_s
-        self._stale += is_stale
+        self._counts.stale += is_stale
         return _Found(held.result, "hit-memory", is_stale)
 
     def _hear_news(self) -> None:

@@ -1,20 +1,24 @@
 """Claims among the processes of one node: file locks, which the kernel frees when a leader dies.
 
-Under the folder, for a key: `<key>.lock` is locked by who leads, `<key>.done` is the leader's
-result for those who wait and who come in the next minute; `forgotten` lists what was invalidated.
-Everything is a system call on a file in
-memory of some microseconds, so there is no thread; who waits looks again every few milliseconds.
+A key is one byte of the file `locks` (a place of 62 bits, far beyond its end, which is never
+written). Who leads has it locked with an open file description lock (fcntl(2), `F_OFD_SETLK`): one
+system call, no file of its own to make and take away again as `flock` would need. `<key>.done` is
+the leader's result for those who wait and who come in the next minute; it is read and written by
+who holds the lock only. `forgotten` lists what was invalidated. There is no thread; who waits looks
+again every few milliseconds.
 
-A child that is forked while work is led shares its locks; the service forks none.
+A child that is forked shares the locks of its parent; the service forks none.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import os
+import struct
 import time
 from collections import deque
 from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 from omnishot_ray.cache.flight import UNCLAIMED, Claim
@@ -23,13 +27,20 @@ from omnishot_ray.cache.tiers import check_key, check_prefix
 
 _DONE_S = 60.0
 """How long a result lies there, for the other gateways of the node."""
-_BRIEF_S = 3.0
-"""How long a failure does: longer than a burst of the same request takes to come in."""
+_BRIEF_S = 0.25
+"""How long a failure does: for who was waiting for it."""
 _LOG_BYTES = 1 << 20
 """When the list of what was forgotten is begun anew."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.002, 0.005
-_ABANDONED_S = 60.0
-"""When a file that nobody holds is certainly one of a process that died."""
+_ABANDONED_S = _DONE_S + 10.0
+"""When a result is certainly one of a process that died before it could take it away."""
+_LOOK_S = 30.0
+"""How often to look for such."""
+_ALL = "*"
+"""How the list says that everything was forgotten."""
+_FLOCK = struct.Struct("hhqqi4x")
+"""`struct flock` of 64-bit Linux: type, whence, start, length, process."""
+_LENGTH = struct.Struct("<Q")
 
 
 class NodeClaims:
@@ -46,16 +57,18 @@ class NodeClaims:
         self._bytes = 0
         self._done: deque[tuple[float, str, int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._led: set[int] = set()
+        self._locks = os.open(f"{self._folder}/locks", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._forgotten = f"{self._folder}/forgotten"
         self._read_to = self._forgotten_size()
         self._remove_abandoned()
 
     async def claim(self, key: str) -> Claim:
         """Lead, unless a live process does or has just done it."""
-        path = f"{self._folder}/{check_key(key)}"
+        path = f"{self._folder}/{check_key(key)}.done"
         try:
-            return _NodeClaim(self, path)
-        except OSError:  # no more files, no more space
+            return _NodeClaim(self, path, _place(key))
+        except OSError:  # no more locks, or nothing that knows them
             return UNCLAIMED
 
     async def forget(self, prefix: str) -> None:
@@ -70,7 +83,9 @@ class NodeClaims:
                 flags |= os.O_TRUNC
             file = os.open(self._forgotten, flags, 0o600)
             try:
-                os.write(file, f"{prefix}\n".encode())  # short and appended: whole or not at all
+                os.write(
+                    file, f"{prefix or _ALL}\n".encode()
+                )  # short and appended: whole or not at all
             finally:
                 os.close(file)
 
@@ -88,7 +103,9 @@ class NodeClaims:
             return ()
         self._read_to = size
         # What was in the list before it was begun anew is not known: everything, then.
-        return ("",) if begun_anew else text.decode("ascii", "replace").split()
+        if begun_anew:
+            return ("",)
+        return [line.replace(_ALL, "") for line in text.decode("ascii", "replace").split()]
 
     def _forgotten_size(self) -> int:
         try:
@@ -103,6 +120,28 @@ class NodeClaims:
             self._timer = None
         while self._done:
             self._remove_oldest()
+        if self._locks >= 0:
+            os.close(self._locks)
+            self._locks = -1
+
+    def lock(self, place: int) -> bool:
+        """Lock the place, unless it is locked. Raises `OSError` where that cannot be asked."""
+        if self._locks < 0:
+            raise OSError("closed")
+        if place in self._led:  # a process's own lock does not keep it out
+            return False
+        try:
+            fcntl.fcntl(self._locks, fcntl.F_OFD_SETLK, _flock(fcntl.F_WRLCK, place))
+        except (BlockingIOError, PermissionError):
+            return False
+        self._led.add(place)
+        return True
+
+    def unlock(self, place: int) -> None:
+        """Let the next one in."""
+        self._led.discard(place)
+        if self._locks >= 0:
+            fcntl.fcntl(self._locks, fcntl.F_OFD_SETLK, _flock(fcntl.F_UNLCK, place))
 
     def hand_over(self, path: str, data: bytes, brief: bool) -> None:
         """Put a result where those who wait look. Does nothing when it does not fit."""
@@ -110,21 +149,19 @@ class NodeClaims:
             return
         while self._bytes + len(data) > self._max_bytes:
             self._remove_oldest()
-        temporary = f"{path}.{os.getpid()}"
+        whole = _LENGTH.size + len(data)
         try:
-            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                written = os.write(file, data)
+                if os.writev(file, (_LENGTH.pack(whole), data)) != whole:
+                    raise OSError("written in part")
+                if brief:  # as if it had lain there for long
+                    long_ago = time.time() - (_DONE_S - _BRIEF_S)
+                    os.utime(file, (long_ago, long_ago))
             finally:
                 os.close(file)
-            if written != len(data):
-                raise OSError("written in part")
-            if brief:  # as if it had lain there for long
-                long_ago = time.time() - (_DONE_S - _BRIEF_S)
-                os.utime(temporary, (long_ago, long_ago))
-            os.rename(temporary, f"{path}.done")
         except OSError:
-            _remove(temporary)
+            _remove(path)
             return
         self._bytes += len(data)
         self._done.append((time.monotonic(), path, len(data)))
@@ -135,6 +172,8 @@ class NodeClaims:
         now = time.monotonic()
         while self._done and self._done[0][0] <= now - _DONE_S:
             self._remove_oldest()
+        if now >= self._look_at:
+            self._remove_abandoned()
         self._timer = None
         if self._done:
             delay_s = self._done[0][0] + _DONE_S - now
@@ -143,34 +182,25 @@ class NodeClaims:
     def _remove_oldest(self) -> None:
         _, path, size = self._done.popleft()
         self._bytes -= size
-        _remove(f"{path}.done")
+        _remove(path)
 
     def _remove_abandoned(self) -> None:
+        self._look_at = time.monotonic() + _LOOK_S
         before = time.time() - _ABANDONED_S
-        for entry in os.scandir(self._folder):
-            if entry.path == self._forgotten:
-                continue
-            with contextlib.suppress(OSError):
-                if entry.stat(follow_symlinks=False).st_mtime >= before:
-                    continue
-                file = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises while somebody leads
-                    if os.path.samestat(os.stat(entry.path), os.fstat(file)):
-                        os.unlink(entry.path)
-                finally:
-                    os.close(file)
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".done") and _written_at(entry) < before:
+                    _remove(entry.path)
 
 
 class _NodeClaim:
-    """Holds an open file, locked when it leads."""
-
-    def __init__(self, claims: NodeClaims, path: str) -> None:
+    def __init__(self, claims: NodeClaims, path: str, place: int) -> None:
         self._claims = claims
         self._path = path
-        self._file = -1
+        self._place = place
         self._ready: bytes | None = None
         self.leads = False
+        self._locked = False
         self._try()
         self.found = self._ready is not None
 
@@ -186,64 +216,58 @@ class _NodeClaim:
         return self._ready
 
     async def publish(self, data: bytes, brief: bool = False) -> None:
-        if self.leads and self._file >= 0:
+        if self._locked:
             self._claims.hand_over(self._path, data, brief)
 
     async def release(self) -> None:
-        if self._file < 0:
-            return
-        if self.leads:
-            # While it is locked: who opens the file later gets another one.
-            _remove(f"{self._path}.lock")
-        self._close()
+        if self._locked:
+            self._locked = False
+            self._claims.unlock(self._place)
 
     def _try(self) -> None:
         """Become the leader, or find the result, or neither."""
-        if self._file < 0:
-            self._file = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self._claims.lock(self._place):
             return
-        except OSError:
-            self._close()
-            raise
-        # The leader before may have taken this file away between our opening and our locking it.
-        if not self._is_current():
-            self._close()
-            self._try()
-            return
-        # Only now, because a leader puts its result there before it lets go.
-        self._ready = self._read()
-        self.leads = True
-        if self._ready is not None:
-            _remove(f"{self._path}.lock")
-            self._close()
-            self.leads = False
+        self._ready = _read(self._path)
+        if self._ready is None:
+            self.leads = self._locked = True
+        else:
+            self._claims.unlock(self._place)
 
-    def _is_current(self) -> bool:
-        try:
-            return os.path.samestat(os.stat(f"{self._path}.lock"), os.fstat(self._file))
-        except FileNotFoundError:
-            return False
 
-    def _read(self) -> bytes | None:
-        try:
-            file = os.open(f"{self._path}.done", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+def _read(path: str) -> bytes | None:
+    """A result that lies there in whole, and not for long."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        found = os.fstat(file)
+        if found.st_mtime < time.time() - _DONE_S:
             return None
-        try:
-            found = os.fstat(file)
-            if found.st_mtime < time.time() - _DONE_S:
-                return None  # of a process that died before it could take it away
-            return os.read(file, found.st_size)
-        finally:
-            os.close(file)
+        data = os.read(file, found.st_size)
+    finally:
+        os.close(file)
+    # A leader may have died while it was writing.
+    if data[: _LENGTH.size] != _LENGTH.pack(len(data)):
+        return None
+    return data[_LENGTH.size :]
 
-    def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+
+def _written_at(entry: "os.DirEntry[str]") -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:  # another gateway was quicker
+        return time.time()
+
+
+def _place(key: str) -> int:
+    """62 bits of the whole key: below the largest offset of a file, and no two alike."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) >> 2
+
+
+def _flock(kind: int, place: int) -> bytes:
+    return _FLOCK.pack(kind, os.SEEK_SET, place, 1, 0)
 
 
 def _remove(path: str) -> None:

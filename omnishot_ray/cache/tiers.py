@@ -24,6 +24,29 @@ class Entry:
     age_s: float
 
 
+@dataclass(slots=True)
+class Counts:
+    """Looks into a tier and what came of them."""
+
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    """Those of the hits that were past their time."""
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    def figures(self) -> dict[str, int | float | None]:
+        """With `hit_rate`, from 0 to 1; None before the first look."""
+        looks = self.hits + self.misses
+        rate = self.hits / looks if looks else None
+        return {
+            "hits": self.hits,
+            "misses": self.misses,
+            "stale": self.stale,
+            "hit_rate": rate,
+        }
+
+
 class Tier(Protocol):
     """Keeps encoded results by key: `<SHA-256 of the source>-<digest of the options>`, both hex.
 

@@ -120,8 +120,8 @@ async def test_node_claims_leave_nothing(tmp_path: Path, monkeypatch: pytest.Mon
         claim = await claims.claim(key(number))
         await claim.publish(b"made")
         await claim.release()
-    assert len(os.listdir(folder)) == 10
-    await until(lambda: os.listdir(folder) == [])
+    assert len(os.listdir(folder)) == 11
+    await until(lambda: os.listdir(folder) == ["locks"])
     assert (await claims.claim(key())).leads
     await claims.close()
 
@@ -133,9 +133,9 @@ async def test_node_claims_are_bounded(tmp_path: Path) -> None:
         claim = await claims.claim(key(number))
         await claim.publish(bytes(size))
         await claim.release()
-    assert sorted(os.listdir(folder)) == [f"{key(1)}.done", f"{key(2)}.done"]
+    assert sorted(os.listdir(folder)) == [f"{key(1)}.done", f"{key(2)}.done", "locks"]
     await claims.close()
-    assert os.listdir(folder) == []
+    assert os.listdir(folder) == ["locks"]
 
 
 async def test_node_dir_is_private(tmp_path: Path) -> None:
@@ -166,19 +166,34 @@ async def test_node_dir_of_somebody_else_is_refused(tmp_path: Path) -> None:
 async def test_files_of_dead_processes_are_cleaned(tmp_path: Path) -> None:
     first = NodeClaims(tmp_path / "node")
     folder = tmp_path / "node" / "claims"
-    led = await first.claim(key(1))
-    for name in (f"{key(2)}.lock", f"{key(3)}.done", f"{key(4)}.999", f"{key(5)}.lock"):
-        (folder / name).write_bytes(b"old")
-    for path in folder.iterdir():
-        if not path.name.startswith(key(5)):
-            os.utime(path, (1, 1))
-    assert (await first.claim(key(3))).leads, "a result of long ago is none"
+    for number, written_at in ((2, 1.0), (3, time.time())):
+        path = folder / f"{key(number)}.done"
+        path.write_bytes(b"old")
+        os.utime(path, (written_at, written_at))
+    assert (await first.claim(key(2))).leads, "a result of long ago is none"
+    assert (await first.claim(key(3))).leads, "nor is a part of one"
     second = NodeClaims(tmp_path / "node")
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [f"{key(1)}.lock", f"{key(3)}.lock", f"{key(5)}.lock"]
-    )
-    assert not (await second.claim(key(1))).leads
-    await led.release()
+    assert sorted(os.listdir(folder)) == [f"{key(3)}.done", "locks"]
+    assert not (await second.claim(key(2))).leads
+    await first.close()
+    assert (await second.claim(key(2))).leads
+    await second.close()
+
+
+async def test_files_of_dead_processes_are_cleaned_while_others_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_claims, "_DONE_S", 0.02)
+    monkeypatch.setattr(node_claims, "_LOOK_S", 0.02)
+    claims = NodeClaims(tmp_path / "node")
+    left = tmp_path / "node" / "claims" / f"{key(2)}.done"
+    left.write_bytes(b"old")
+    os.utime(left, (1, 1))
+    claim = await claims.claim(key(1))
+    await claim.publish(b"made")
+    await claim.release()
+    await until(lambda: not left.exists())
+    await claims.close()
 
 
 class Gateway:

@@ -483,3 +483,47 @@ async def _play(script: list[tuple[str, int, int]]) -> None:
     assert front.stats()["in_flight"] == 0
     assert sum(running.values()) == 0
     await front.close()
+
+
+async def test_gateways_of_a_node_find_what_another_made(tmp_path: Path) -> None:
+    config = CacheConfig(node_dir=str(tmp_path / "node"))
+    first, second, work = build_front(config), build_front(config), Work()
+    await first.serve(key(), TASK, work)
+    await written(first)
+    assert (await second.serve(key(), TASK, work)).cache == "hit-shared"
+    assert (await second.serve(key(), TASK, work)).cache == "hit-memory"
+    assert work.count == 1
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("prefix", [key(), key()[:8], key()[:64], ""])
+async def test_what_is_invalidated_is_so_in_all_gateways_of_a_node(
+    tmp_path: Path, prefix: str
+) -> None:
+    config = CacheConfig(node_dir=str(tmp_path / "node"))
+    first, second, work = build_front(config), build_front(config), Work()
+    for front in (first, second):
+        await front.serve(key(), TASK, work)
+        await written(front)
+    assert second.get_now(key()) is not None
+    assert await first.invalidate(prefix) == {"memory": 1}
+    assert second.get_now(key()) is None
+    assert (await second.serve(key(), TASK, work)).cache == "miss"
+    await first.close()
+    await second.close()
+
+
+async def test_the_list_of_what_is_invalid_does_not_grow_without_end(tmp_path: Path) -> None:
+    config = CacheConfig(node_dir=str(tmp_path / "node"))
+    first, second, work = build_front(config), build_front(config), Work()
+    log = tmp_path / "node" / "claims" / "forgotten"
+    await first.invalidate("abc")
+    log.write_bytes(b"abc\n" * 300_000)
+    assert second.get_now(key()) is None  # has heard all of it
+    await second.serve(key(), TASK, work)
+    await first.invalidate("def")
+    assert log.read_text() == "def\n"
+    assert second.get_now(key()) is None, "what stood there before may have been its key"
+    await first.close()
+    await second.close()
