@@ -1,5 +1,6 @@
 """`/api/cache`: what the caches hold, warming them up, and taking out what is wrong."""
 
+import os
 import re
 from functools import partial
 from typing import Any
@@ -43,7 +44,7 @@ def build_cache_routes(
     @router.get("/api/cache", **CACHE_DOCS)
     async def stats(_request: Request) -> Response:
         """Hits, misses and sizes of each tier of this gateway."""
-        return _json(front.stats() if front else {})
+        return _json({"process": os.getpid(), **(front.stats() if front else {})})
 
     @router.post("/api/cache/invalidate", **INVALIDATE_DOCS)
     async def invalidate(request: Request) -> Response:

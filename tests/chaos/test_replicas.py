@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.service import Service, start_service, wait_for
 from tests.integration.test_service import SMALL, post
+from tests.pictures import unique
 
 POOLED = "/api/variants?platforms=instagram-post,x-post&effort=2"
 
@@ -37,7 +38,7 @@ def test_killed_resizer_costs_no_request(pooled: Service) -> None:
 
     def load() -> None:
         while not stop.is_set():
-            statuses.append(post(pooled, POOLED, SMALL)[0].status)
+            statuses.append(post(pooled, POOLED, unique(SMALL))[0].status)
 
     with concurrent.futures.ThreadPoolExecutor(4) as clients:
         running = [clients.submit(load) for _ in range(4)]
@@ -64,5 +65,5 @@ def test_all_resizers_killed_recovers(pooled: Service) -> None:
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     # Tried twice within the time limit; then 503 or 504, never a lost connection.
-    assert post(pooled, POOLED, SMALL)[0].status in (200, 503, 504)
-    wait_for(lambda: post(pooled, POOLED, SMALL)[0].status == 200, 60, "recovery")
+    assert post(pooled, POOLED, unique(SMALL))[0].status in (200, 503, 504)
+    wait_for(lambda: post(pooled, POOLED, unique(SMALL))[0].status == 200, 60, "recovery")

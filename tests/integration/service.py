@@ -85,6 +85,10 @@ class Service:
         title = f"ray::ServeReplica:omnishot:{name}"
         return [pid for pid in self.descendants() if _command(pid).startswith(title)]
 
+    def processes(self, name: str) -> list[int]:
+        """Process ids of a program that the service has started."""
+        return [pid for pid in self.descendants() if name in _command(pid).partition(" ")[0]]
+
 
 def _kill(pid: int) -> None:
     try:

@@ -1,0 +1,85 @@
+"""Gateways, HAProxy and clients that go away; what they held is all that may be lost."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from time import perf_counter
+
+import pytest
+
+from tests.chaos.load import load
+from tests.integration.service import Service, start_service, wait_for
+from tests.integration.test_service import SMALL, post
+from tests.pictures import unique
+
+THUMBNAIL = "/api/optimize?width=64&height=48"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    running = start_service(environment={"OMNISHOT_API__BODY_IDLE_S": "2"})
+    yield running
+    running.stop()
+
+
+def answers(service: Service) -> bool:
+    try:
+        return post(service, THUMBNAIL, unique(SMALL))[0].status == 200
+    except OSError:
+        return False
+
+
+def test_a_killed_gateway_costs_what_it_held(service: Service) -> None:
+    before = service.replicas("Gateway")
+    assert len(before) >= 2
+    with load(service, THUMBNAIL) as seen:
+        seen.wait_for_more(40)
+        os.kill(before[0], signal.SIGKILL)
+        seen.wait_for_more(200)
+    lost = seen.broken + sum(status != 200 for status in seen.statuses)
+    assert lost <= 4, (seen.broken, set(seen.statuses))  # four clients hold four requests
+
+    def replaced() -> bool:
+        now = service.replicas("Gateway")
+        return len(now) == len(before) and before[0] not in now
+
+    wait_for(replaced, 60, "a new gateway")
+    wait_for(lambda: answers(service), 30, "an answer")
+
+
+def test_a_killed_haproxy_comes_back(service: Service) -> None:
+    (pid, *_) = service.processes("haproxy")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: answers(service), 60, "an answer by a new HAProxy")
+    assert pid not in service.processes("haproxy")
+
+
+def send_in_part(service: Service, share: float) -> socket.socket:
+    body = unique(SMALL)
+    client = socket.create_connection(("127.0.0.1", service.port), timeout=20)
+    head = f"POST {THUMBNAIL} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n"
+    client.sendall(head.encode() + body[: int(share * len(body))])
+    return client
+
+
+def test_clients_that_leave_harm_nobody(service: Service) -> None:
+    with load(service, THUMBNAIL, clients=2) as seen:
+        for number in range(60):
+            send_in_part(service, (number % 3) / 2).close()
+        seen.wait_for_more(40)
+    assert (seen.broken, set(seen.statuses)) == (0, {200})
+
+
+def test_a_client_that_sends_a_byte_a_second_is_answered_408_and_harms_nobody(
+    service: Service,
+) -> None:
+    started = perf_counter()
+    clients = [send_in_part(service, 0.5) for _ in range(20)]
+    with load(service, THUMBNAIL, clients=2) as seen:
+        for client in clients:
+            assert client.recv(100).startswith(b"HTTP/1.1 408"), "a client that stalls"
+            client.close()
+        seen.wait_for_more(10)
+    assert perf_counter() - started < 15
+    assert (seen.broken, set(seen.statuses)) == (0, {200})

@@ -1,0 +1,97 @@
+"""Work that does not end, and the service that does: what is stopped, and what is not lost."""
+
+import json
+import signal
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.chaos.load import load
+from tests.integration.service import Service, start_service, wait_for
+from tests.integration.test_service import PHOTO, SMALL, post
+from tests.pictures import unique
+
+ENDLESS = "/api/optimize?width=2200&format=avif&effort=9&gravity=center"
+POOLED = "/api/variants?platforms=instagram-post,x-post&effort=2"
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    environment = {
+        "OMNISHOT_DISPATCH__INLINE_MS": "0",
+        "OMNISHOT_DISPATCH__TIME_LIMIT_S": "2",
+        "OMNISHOT_RESIZERS__MIN_REPLICAS": "2",
+        "OMNISHOT_RESIZERS__MAX_REPLICAS": "2",
+    }
+    running = start_service(environment=environment)
+    wait_for(lambda: len(running.replicas("Resizer")) == 2, 60, "two replicas")
+    yield running
+    running.stop()
+
+
+def executions(service: Service) -> int:
+    """How often the engine was asked, by all gateways: each tells its own."""
+    told: dict[int, int] = {}
+    for _ in range(40):
+        with urllib.request.urlopen(f"{service.url}/api/cache", timeout=10) as answer:
+            stats = json.load(answer)
+            told[stats["process"]] = stats["executions"]
+    return sum(told.values())
+
+
+def test_identical_requests_are_one_execution(service: Service) -> None:
+    before = executions(service)
+    picture = unique(SMALL)
+    with ThreadPoolExecutor(200) as clients:
+        answers = list(
+            clients.map(lambda _: post(service, "/api/optimize?width=300", picture), range(200))
+        )
+    assert {answer.status for answer, _ in answers} == {200}
+    assert len({content for _, content in answers}) == 1
+    ways = Counter(answer.headers["X-Cache"] for answer, _ in answers)
+    assert ways["miss"] == 1, ways
+    assert executions(service) == before + 1
+
+
+def test_work_over_its_limit_is_stopped_and_then_turned_away(service: Service) -> None:
+    before = set(service.replicas("Resizer"))
+    picture = unique(PHOTO)
+    statuses = []
+    for _ in range(2):
+        started = time.perf_counter()
+        statuses.append(post(service, ENDLESS, picture)[0].status)
+        assert time.perf_counter() - started < 6
+        wait_for(
+            lambda: post(service, POOLED, unique(SMALL))[0].status == 200, 30, "an answer to others"
+        )
+    assert statuses == [504, 504]
+    answer, content = post(service, "/api/optimize?width=100", picture)
+    assert (answer.status, json.loads(content)["type"]) == (422, "/problems/quarantined")
+    assert post(service, "/api/optimize?width=100", unique(PHOTO))[0].status == 200
+
+    def replaced() -> bool:
+        now = set(service.replicas("Resizer"))
+        return len(now) == 2 and now != before
+
+    wait_for(replaced, 60, "new replicas")
+
+
+def test_nothing_is_lost_when_the_service_is_told_to_end() -> None:
+    service = start_service()
+    with load(service, POOLED) as seen:
+        seen.wait_for_more(30)
+        cut = len(seen.statuses)
+        service.process.send_signal(signal.SIGTERM)
+        ended = threading.Thread(target=service.process.wait, args=(60,))
+        ended.start()
+        ended.join(60)
+    assert service.process.returncode == 0
+    # Answered while it ended, or refused; not one answer is an error of ours or cut off.
+    assert set(seen.statuses[:cut]) == {200}
+    assert set(seen.statuses) <= {200, 503}
+    service.stop()
