@@ -19,6 +19,7 @@ from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.png import decode_png
+from omnishot_ray.imaging.webp import StillWebp, is_still
 
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
     import pillow_avif  # noqa: F401
@@ -98,7 +99,10 @@ def decoder_errors_as_ours(format: Format) -> Iterator[None]:
 def open_source(data: bytes, header: Header) -> Source:
     """Open a picture whose header has passed the limits. Raises `CorruptImage`."""
     with decoder_errors_as_ours(header.format):
-        image = open_image(data, header.format)
+        if header.format is Format.WEBP and is_still(data):
+            image: Image.Image = StillWebp(data, (header.width, header.height), header.alpha)
+        else:
+            image = open_image(data, header.format)
         if image.size != (header.width, header.height):
             raise ValueError("the header and the decoder disagree on the size")
         exif = _read_exif(image, data)
