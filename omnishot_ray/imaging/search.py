@@ -11,7 +11,9 @@ from PIL import Image
 from omnishot_ray.imaging.background import flatten
 from omnishot_ray.imaging.color import in_mode
 from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.ssim import ssim
+from omnishot_ray.imaging.webp import StillWebp
 
 Write = Callable[[int], bytes]
 """Encodes at a quality."""
@@ -47,14 +49,19 @@ def lowest_similar(
     while low < high:
         middle = (low + high) // 2
         data = write(middle)
-        if ssim(reference, _seen(data, format)) >= target_ssim:
+        if ssim(reference, _seen(data, image.size, format)) >= target_ssim:
             best, high = data, middle
         else:
             low = middle + 1
     return best or write(low), low
 
 
-def _seen(data: bytes, format: Format) -> Image.Image:
-    """The luma of a result, on white."""
-    with Image.open(io.BytesIO(data), formats=[format.plugin]) as decoded:
-        return in_mode(flatten(decoded, "ffffff"), "L")
+def _seen(data: bytes, size: tuple[int, int], format: Format) -> Image.Image:
+    """The luma of a result of ours, on white."""
+    if format is Format.WEBP:
+        decoded: Image.Image = StillWebp(data, size, read_header(data).alpha)
+    else:
+        decoded = Image.open(io.BytesIO(data), formats=[format.plugin])
+        decoded.draft("L", size)  # of a JPEG the luma is all that has to be decoded
+    decoded.load()
+    return in_mode(flatten(decoded, "ffffff"), "L")
