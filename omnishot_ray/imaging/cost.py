@@ -72,7 +72,7 @@ def count_work(size_bytes: int, header: Header, wanted: Sequence[Options]) -> It
         if film:
             yield from count_film(film, size_bytes, header, options, plan)
         else:
-            format = choose_format(options, header, is_transparent(header))
+            format = choose_format(options, header, is_transparent(header), plan.output)
             yield from count_encode(format, size_bytes, header, options, plan)
     for gravity, _ in looks:
         yield _LOOKS[gravity], 1.0

@@ -17,7 +17,8 @@ from omnishot_ray.errors import CorruptImage
 from omnishot_ray.imaging.directories import bound_directories
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
-from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.header import Header, read_header
+from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.imaging.png import decode_png
 from omnishot_ray.imaging.webp import StillWebp, is_still
 
@@ -94,6 +95,17 @@ def decoder_errors_as_ours(format: Format) -> Iterator[None]:
             f"The {format.plugin} data is damaged or cut off and cannot be decoded; "
             "send the whole, undamaged file."
         ) from error
+
+
+def open_within(data: bytes, limits: Limits) -> Source:
+    """Read the header, judge it, and open the picture; nothing is decoded yet.
+
+    Raises:
+        ImageError: the source is of no allowed format, damaged or over a limit.
+    """
+    header = read_header(data)
+    check_header(header, limits)
+    return open_source(data, header)
 
 
 def open_source(data: bytes, header: Header) -> Source:

@@ -104,7 +104,7 @@ def test_a_hostile_file_has_an_outcome(picture: Picture) -> None:
 def test_a_hostile_file_is_refused_for_the_right_reason(
     name: str, error: type[OmnishotError]
 ) -> None:
-    assert type(run(corpus.read(name))) is error
+    assert type(run(corpus.read(name), Options(width=64))) is error
 
 
 @pytest.mark.parametrize("name", ["jpeg_exif_orientation_255", "png_named", "polyglot_jpeg_zip"])
@@ -743,3 +743,64 @@ _SOURCES = (
     encode(scene(24, 18).quantize(16), "GIF"),
     encode(scene(24, 18).convert("CMYK"), "TIFF"),
 )
+
+
+# Output that would take too much.
+
+
+SMALL_TASK = Limits(max_task_mb=4)
+"""Room for a rendition of 300×300 as JPEG or PNG, of 200×200 as anything."""
+
+
+def test_a_rendition_that_takes_too_much_fails_alone() -> None:
+    wanted = [
+        Options(width=side, format="avif", enlarge=True, name=str(side)) for side in (50, 400)
+    ]
+    small, large = process(png(100, 100), wanted, SMALL_TASK).renditions
+    assert isinstance(small, Rendition)
+    assert isinstance(large, FailedRendition)
+    assert isinstance(large.error, LimitExceeded)
+    assert "400×400" in large.error.detail
+
+
+def test_nothing_is_decoded_for_what_takes_too_much() -> None:
+    cut_off = encode(noise(100, 100))[:2000]
+    (failed,) = process(
+        cut_off, [Options(width=400, enlarge=True, format="avif")], SMALL_TASK
+    ).renditions
+    assert isinstance(failed, FailedRendition)
+    assert isinstance(failed.error, LimitExceeded)
+
+
+@pytest.mark.parametrize(
+    ("accept", "side", "format"),
+    [
+        ((Format.AVIF, Format.WEBP), 200, Format.AVIF),
+        ((Format.AVIF, Format.WEBP), 350, Format.WEBP),
+        ((Format.AVIF, Format.WEBP), 500, Format.JPEG),
+        ((Format.AVIF,), 350, Format.JPEG),
+    ],
+)
+def test_auto_steps_back_to_a_format_that_can_be_made(
+    accept: tuple[Format, ...], side: int, format: Format
+) -> None:
+    wanted = Options(width=side, enlarge=True, accept=accept)
+    (made,) = process(png(100, 100), [wanted], SMALL_TASK).renditions
+    assert isinstance(made, Rendition)
+    assert made.format is format
+
+
+def test_a_transparent_picture_does_not_step_back_to_a_format_without() -> None:
+    data = png(100, 100, "RGBA", (1, 2, 3, 100))
+    (failed,) = process(data, [Options(width=450, enlarge=True)], SMALL_TASK).renditions
+    assert isinstance(failed, FailedRendition)
+    assert "as png" in failed.error.detail
+
+
+def test_the_border_that_is_cut_off_may_make_a_result_too_large() -> None:
+    picture = plain(100, 100, color=(255, 255, 255))
+    picture.paste((0, 0, 0), (49, 10, 51, 90))
+    wanted = Options(width=150, trim=5, enlarge=True, format="jpeg")
+    (failed,) = process(encode(picture), [wanted], SMALL_TASK).renditions
+    assert isinstance(failed, FailedRendition)
+    assert "150×6000" in failed.error.detail
