@@ -6,8 +6,8 @@ Every row in a fresh process: the engine imported, one tiny picture made by the 
 loads the codecs), the file read; then the task once, and the most that was resident meanwhile. The
 rows are those of benchmarks/engine.py and three large or animated sources. Beside it what the
 decoded source takes at the scale used, in the four bytes that Pillow stores a pixel in,
-all frames of it. `--outputs` measures what a rendition takes for each of its pixels, by format, which
-`omnishot_ray/imaging/limits.py` goes by.
+all frames of it. `--outputs` measures what a rendition takes for each of its pixels, by format,
+which `omnishot_ray/imaging/limits.py` goes by.
 """
 
 import argparse

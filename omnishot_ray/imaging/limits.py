@@ -81,7 +81,7 @@ def _check_frames(header: Header, frames: int, limits: Limits) -> None:
 
 
 ENCODING_BYTES: Mapping[Format, tuple[int, int]] = {
-    Format.JPEG: (13, 17),
+    Format.JPEG: (14, 17),
     Format.GIF: (14, 27),
     Format.PNG: (19, 21),
     Format.WEBP: (25, 59),
@@ -100,10 +100,10 @@ def most_output_pixels(
 ) -> int:
     """How many pixels a rendition (a frame of it) may have for its task to keep `max_task_mb`.
 
-    The source counts as decoded in full, in colour; a transparent colour is made an alpha channel
-    beside the pixels that it came with. Of an animation all frames are held, and one is encoded.
+    The source counts as decoded in full, in colour, and twice with alpha, which is multiplied into
+    the colours while they are scaled. Of an animation all frames are held, and one is encoded.
     """
-    copies = 2 if header.alpha and header.channels == 3 else 1
+    copies = 2 if header.alpha else 1
     left = limits.max_task_mb * 10**6 - header.width * header.height * _SOURCE_BYTES * copies
     most = ENCODING_BYTES[format][header.alpha]
     if lossless and format is Format.WEBP:

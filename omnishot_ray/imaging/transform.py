@@ -97,15 +97,20 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
     scaled = twice.resize(image.size, RESAMPLING, box=box).getchannel("a")
     del twice, lowered, alpha
     levels = np.asarray(scaled)
-    cut_off = levels > 1.005 * _LOWERED[255]
-    if not cut_off.any():
+    most = float(_LOWERED[255])
+    if levels.max() <= 1.005 * most:
         return image
     pixels = np.array(image)
-    overshoot = levels[cut_off] / float(_LOWERED[255])
-    pixels[cut_off, :-1] = np.rint(pixels[cut_off, :-1] / overshoot[:, np.newaxis])
+    for top in range(0, len(pixels), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        cut_off = levels[rows] > 1.005 * most
+        overshoot = levels[rows][cut_off, np.newaxis] / most
+        colors = pixels[rows, :, :-1]
+        colors[cut_off] = np.rint(colors[cut_off] / overshoot)
     return Image.fromarray(pixels)
 
 
+_STRIP_ROWS = 256
 _LOWERED = [round(level * 0.8) for level in range(256)]
 
 
