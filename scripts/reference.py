@@ -97,8 +97,8 @@ def _settings() -> list[str]:
     ]
     most = [
         "",
-        "`limits.max_task_mb` bounds the megapixels of a rendition, beside 8192 a side. Of a source of",
-        "12 megapixels, and of one with alpha; `format=auto` steps back to a format that holds:",
+        "`limits.max_task_mb` bounds a rendition in megapixels, beside 8192 a side: of a source",
+        "of 12 megapixels, opaque or with alpha; `format=auto` steps back to a format that holds:",
         "",
         *_table(("format", "opaque", "with alpha"), _output_rows()),
     ]

@@ -30,7 +30,7 @@ from omnishot_ray.imaging.options import Options, check_consistency
 from omnishot_ray.imaging.sight import Sight
 from omnishot_ray.imaging.transform import Contrast, has_transparency, render
 from omnishot_ray.imaging.trim import as_crop, find_content
-from omnishot_ray.imaging.unchanged import is_unchanged, source_as_result
+from omnishot_ray.imaging.unchanged import is_coarser, is_unchanged, source_as_result
 
 _DEFAULT_LIMITS = Limits()
 
@@ -155,11 +155,13 @@ def process(data: bytes, wanted: Sequence[Options], limits: Limits) -> Result:
             kept = None
             if format is header.format and is_unchanged(source, plan, orientation, options):
                 kept = source_as_result(data, format, options, exif)
-            encoded = encode(
-                image, format, replace(options, max_bytes=None) if kept else options, exif
-            )
-            if kept and len(kept) < len(encoded):
+            if kept and is_coarser(header, format, options):
                 encoded = kept
+            else:
+                free = replace(options, max_bytes=None) if kept else options
+                encoded = encode(image, format, free, exif)
+                if kept and len(kept) < len(encoded):
+                    encoded = kept
             timings.encode += _ms_since(started)
         except OmnishotError as error:
             renditions[index] = FailedRendition(options.name, error.stripped())

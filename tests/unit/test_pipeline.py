@@ -20,9 +20,12 @@ from omnishot_ray.imaging import pipeline
 from omnishot_ray.imaging.decode import Decoded, dct_divisor, dct_margin
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.geometry import Size
+from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
+from omnishot_ray.imaging.unchanged import is_coarser
 from omnishot_ray.protocol import ImageTask, Outcome, run_task, with_queue_time
 from tests import corpus
 from tests.corpus import HOSTILE, ORIENTED, SMALL, VALID, Picture
@@ -804,3 +807,21 @@ def test_the_border_that_is_cut_off_may_make_a_result_too_large() -> None:
     (failed,) = process(encode(picture), [wanted], SMALL_TASK).renditions
     assert isinstance(failed, FailedRendition)
     assert "150×6000" in failed.error.detail
+
+
+@pytest.mark.parametrize(("effort", "asked"), [(4, 60), (9, 60), (9, 80), (9, 40), (4, 30)])
+def test_a_source_is_handed_out_unseen_only_where_it_is_smaller(effort: int, asked: int) -> None:
+    options = Options(format="jpeg", quality=asked, effort=effort)
+    photo = opened(corpus.read("photo_flower_480x360"))
+    told = []
+    for quality in range(10, asked + 1, 5):
+        data = encode(photo, "JPEG", quality=quality)
+        coarser = is_coarser(read_header(data), Format.JPEG, options)
+        told.append(coarser)
+        if coarser:
+            assert len(write_jpeg(opened(data), asked, effort, None, b"")) > len(data)
+            assert process(data, [options], Limits()).renditions[0].data == data
+    assert told[0]
+    assert not told[-1]
+    assert told == sorted(told, reverse=True)
+    assert not is_coarser(read_header(data), Format.PNG, options)
