@@ -224,4 +224,4 @@ def _format_of(options: Options, header: Header) -> str:
     film = animated_format(options, header)
     if film:
         return f"film {film}"
-    return str(pipeline.choose_format(options, header, header.alpha))
+    return str(pipeline.choose_format(options, header, header.alpha, (1, 1)))

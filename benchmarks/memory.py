@@ -1,12 +1,13 @@
 """What one task takes of memory beyond the engine at rest.
 
-    python -m benchmarks.memory [--only WORD] > FILE.md
+    python -m benchmarks.memory [--only WORD] [--outputs] > FILE.md
 
 Every row in a fresh process: the engine imported, one tiny picture made by the same options (which
 loads the codecs), the file read; then the task once, and the most that was resident meanwhile. The
 rows are those of benchmarks/engine.py and three large or animated sources. Beside it what the
 decoded source takes at the scale used, in the four bytes that Pillow stores a pixel in,
-all frames of it.
+all frames of it. `--outputs` measures what a rendition takes for each of its pixels, by format,
+which `omnishot_ray/imaging/limits.py` goes by.
 """
 
 import argparse
@@ -165,10 +166,57 @@ def _decoded_bytes(data: bytes, wanted: tuple[Options, ...]) -> int:
     return sum(seen) * read_header(data).frames
 
 
+OUTPUT_SIZE = (3000, 2250)
+OUTPUTS: tuple[dict[str, object], ...] = (
+    *({"format": "jpeg", "effort": effort} for effort in (2, 4, 9)),
+    {"format": "jpeg", "quality": "auto"},
+    {"format": "jpeg", "blur": 20.0, "sharpen": 1.0, "normalize": True, "rotate": 90},
+    {"format": "gif"},
+    *({"format": "png", "effort": effort} for effort in (2, 6)),
+    {"format": "png", "palette": True},
+    *({"format": "webp", "effort": effort} for effort in (0, 4)),
+    {"format": "webp", "effort": 0, "lossless": True},
+    *({"format": "avif", "effort": effort} for effort in (0, 4)),
+    {"format": "avif", "effort": 0, "quality": "auto"},
+)
+
+
+def _output_source(kind: str) -> Path:
+    """As large as the renditions: a photo or noise, with noise for alpha or without."""
+    path = images.CACHE / f"outputs_{kind.replace(' ', '_')}.png"
+    if not path.exists():
+        width, height = OUTPUT_SIZE
+        noise = np.random.default_rng(1).integers(0, 256, (height, width, 4), np.uint8)
+        if kind.startswith("photo"):
+            with Image.open(
+                images.DATA / "photo_tomatoes_2912x4368.jpg", formats=["JPEG"]
+            ) as photo:
+                noise[..., :3] = np.asarray(photo.convert("RGB").resize(OUTPUT_SIZE))
+        path.write_bytes(write_png(noise if kind.endswith("alpha") else noise[..., :3], 0))
+    return path
+
+
+def print_outputs() -> None:
+    """Bytes of a pixel of the rendition: beyond the source, and its own four, which it shares."""
+    kinds = ("photo", "photo alpha", "noise", "noise alpha")
+    print(f"| options | {' | '.join(kinds)} |\n|---|{'---:|' * len(kinds)}")
+    for given in OUTPUTS:
+        cells = []
+        for kind in kinds:
+            taken = measure(Row("", _output_source(kind), _one(**given)))
+            cells.append(f"{taken.peak * 1e6 / OUTPUT_SIZE[0] / OUTPUT_SIZE[1]:.1f}")
+        said = ", ".join(f"{name}={value}" for name, value in given.items())
+        print(f"| {said} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="the rows with this in their name")
+    parser.add_argument("--outputs", action="store_true")
     given = parser.parse_args()
+    if given.outputs:
+        print_outputs()
+        return 0
     print(machine.page_head("Memory of one task"))
     print("| task | at rest MB | decoded source MB | task MB | ratio |\n|---|---:|---:|---:|---:|")
     for row in rows():

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
 from omnishot_ray.errors import CorruptImage, InternalError, OmnishotError
-from omnishot_ray.imaging.cost import estimate_info_ms, estimate_ms
-from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.cost import cannot_run_away, estimate_info_ms, estimate_ms
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.info import ImageInfo, describe
 from omnishot_ray.imaging.limits import Limits
@@ -102,7 +101,7 @@ class ImageTask:
 
     def may_run_inline(self, header: Header) -> bool:
         """Whether its time is bounded by its estimate."""
-        return header.frames <= 1 and header.format in _STILL_FORMATS
+        return cannot_run_away(header, self.renditions)
 
     def run(self, limits: Limits) -> Result:
         """Make the renditions."""
@@ -133,9 +132,6 @@ class ImageTask:
         return replace(slowest, renditions=tuple(made[options.name] for options in self.renditions))
 
 
-_STILL_FORMATS = (Format.JPEG, Format.PNG, Format.WEBP)
-
-
 @dataclass(frozen=True, slots=True)
 class InfoTask:
     """One picture that is to be described."""
@@ -156,7 +152,7 @@ class InfoTask:
 
     def may_run_inline(self, header: Header) -> bool:
         """Whether its time is bounded by its estimate."""
-        return header.frames <= 1 and header.format in _STILL_FORMATS
+        return cannot_run_away(header, ())
 
     def run(self, limits: Limits) -> ImageInfo:
         """Describe the picture."""

@@ -3,7 +3,7 @@
 `python scripts/reference.py` after changing one of them; a test compares the page with the code.
 """
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.api.openapi import INFO_SCHEMA
 from omnishot_ray.api.problems import STATUS
-from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.limits import ENCODING_BYTES, Limits, most_output_pixels
 from omnishot_ray.imaging.option_table import SPECS
 from omnishot_ray.imaging.platforms import PLATFORMS
 from omnishot_ray.settings import PREFIX, Settings
@@ -100,7 +102,26 @@ def _settings() -> list[str]:
         "`api.rate_limit` without keys limits all callers together.",
         "",
     ]
-    return intro + _table(("setting", "default"), _setting_rows(Settings, ""))
+    most = [
+        "",
+        "`limits.max_task_mb` bounds a rendition in megapixels, beside 8192 a side: of a source",
+        "of 12 megapixels, opaque or with alpha; `format=auto` steps back to a format that holds:",
+        "",
+        *_table(("format", "opaque", "with alpha"), _output_rows()),
+    ]
+    return intro + _table(("setting", "default"), _setting_rows(Settings, "")) + most
+
+
+def _output_rows() -> list[tuple[str, ...]]:
+    opaque = Header(Format.JPEG, 4000, 3000)
+    headers = opaque, replace(opaque, alpha=True)
+    return [
+        (
+            f"`{format.value}`",
+            *(f"{most_output_pixels(header, format, Limits()) / 1e6:.1f}" for header in headers),
+        )
+        for format in ENCODING_BYTES
+    ]
 
 
 _BY_MACHINE = {"gateways.replicas": "cores, at most 4", "resizers.max_replicas": "cores"}

@@ -3,7 +3,10 @@
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+
+from omnishot_ray.imaging.color import in_mode
 
 _BLUR_SIDE = 48
 """Pixels of the longer side of the copy that is blurred: what is left of it shows no detail."""
@@ -17,7 +20,7 @@ def make_canvas(image: Image.Image, size: tuple[int, int], background: str) -> I
     for the picture itself, covering the canvas and blurred.
     """
     if background == "blur":
-        return _blurred(flatten(image, "auto").convert("RGB"), size)
+        return _blurred(in_mode(flatten(image, "auto"), "RGB"), size)
     if background == "auto":
         return Image.new("RGB", size, edge_colour(image))
     return Image.new("RGB", size, parse_colour(background))
@@ -32,19 +35,29 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
         return image
     plain = "auto" if background == "blur" else background
     canvas = make_canvas(image, image.size, plain)
-    canvas.paste(image.convert("RGBA"), mask=image.getchannel("A"))
+    canvas.paste(in_mode(image, "RGBA"), mask=image.getchannel("A"))
     return canvas
 
 
 def edge_colour(image: Image.Image) -> tuple[int, int, int]:
     """The median colour of the outermost pixels, those that can be seen; white when none can."""
-    pixels = np.asarray(image.convert("RGBA"))
-    edge = np.concatenate((pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]))
+    width, height = image.size
+    sides = (
+        (0, 0, width, 1),
+        (0, height - 1, width, height),
+        (0, 1, 1, height - 1),
+        (width - 1, 1, width, height - 1),
+    )
+    edge = np.concatenate([_pixels(image, box) for box in sides if box[1] < box[3]])
     visible = edge[edge[:, 3] > 127]
     if not len(visible):
         return (255, 255, 255)
     red, green, blue = (int(value) for value in np.median(visible[:, :3], axis=0))
     return red, green, blue
+
+
+def _pixels(image: Image.Image, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    return np.asarray(in_mode(image.crop(box), "RGBA")).reshape(-1, 4)
 
 
 def _blurred(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -23,7 +23,7 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     damaged profile, or one of another colour model than the pixels, counts as none.
     """
     if icc_profile is not None:
-        color = image.convert(_WITHOUT_ALPHA.get(image.mode, image.mode))
+        color = in_mode(image, _WITHOUT_ALPHA.get(image.mode, image.mode))
         transform = _build_transform(icc_profile, color.mode)
         if transform is not None:
             converted = ImageCms.applyTransform(color, transform)
@@ -34,6 +34,11 @@ def to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
                     converted.putalpha(image.getchannel("A"))
                 return converted
     return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The picture in `mode`: itself where it is so already, of which `convert` makes a copy."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def is_srgb(icc_profile: bytes) -> bool:

@@ -74,8 +74,13 @@ _PNG_PIXELS = frozenset(
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     """One chunk with its length and checksum."""
+    return b"".join(png_chunk_parts(kind, body))
+
+
+def png_chunk_parts(kind: bytes, body: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """What a chunk is joined of, for a large `body` that shall not be copied twice."""
     checksum = zlib.crc32(body, zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
+    return struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)
 
 
 def _bare_png(data: bytes) -> bytes:

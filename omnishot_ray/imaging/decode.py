@@ -17,8 +17,10 @@ from omnishot_ray.errors import CorruptImage
 from omnishot_ray.imaging.directories import bound_directories
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
-from omnishot_ray.imaging.header import Header
+from omnishot_ray.imaging.header import Header, read_header
+from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.imaging.png import decode_png
+from omnishot_ray.imaging.webp import StillWebp, is_still
 
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
     import pillow_avif  # noqa: F401
@@ -95,10 +97,24 @@ def decoder_errors_as_ours(format: Format) -> Iterator[None]:
         ) from error
 
 
+def open_within(data: bytes, limits: Limits) -> Source:
+    """Read the header, judge it, and open the picture; nothing is decoded yet.
+
+    Raises:
+        ImageError: the source is of no allowed format, damaged or over a limit.
+    """
+    header = read_header(data)
+    check_header(header, limits)
+    return open_source(data, header)
+
+
 def open_source(data: bytes, header: Header) -> Source:
     """Open a picture whose header has passed the limits. Raises `CorruptImage`."""
     with decoder_errors_as_ours(header.format):
-        image = open_image(data, header.format)
+        if header.format is Format.WEBP and is_still(data):
+            image: Image.Image = StillWebp(data, (header.width, header.height), header.alpha)
+        else:
+            image = open_image(data, header.format)
         if image.size != (header.width, header.height):
             raise ValueError("the header and the decoder disagree on the size")
         exif = _read_exif(image, data)

@@ -75,8 +75,7 @@ def _write_png(image: Image.Image, options: Options, quality: int, exif: bytes) 
         colors = max(2, 256 * quality // 100) if must_shrink else 256
         image = _in_colour(image).quantize(colors, method=Image.Quantize.LIBIMAGEQUANT)
         return _save(image, Format.PNG, exif, compress_level=min(9, 1 + options.effort))
-    pixels = np.asarray(image)
-    data = write_png(pixels.reshape(*pixels.shape[:2], -1), options.effort)
+    data = write_png(np.asarray(image).reshape(image.height, image.width, -1), options.effort)
     return with_exif(data, Format.PNG, exif)
 
 

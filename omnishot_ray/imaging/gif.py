@@ -5,7 +5,7 @@ drops frames that look like the one before. What is taken from it is the LZW enc
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,8 @@ class _Step:
     left: int
     top: int
     clears: bool
+    whole: Image.Image | None = None
+    """The `RGB` picture that `colors` is all of, to spare making one of them."""
 
 
 def _differences(images: Sequence[Image.Image]) -> Iterator[_Step]:
@@ -101,6 +103,12 @@ def _differences(images: Sequence[Image.Image]) -> Iterator[_Step]:
     widened for that to hold it.
     """
     colors, opaque = _split(images[0])
+    if len(images) == 1:
+        rows, columns = _bounds(opaque)
+        whole = images[0] if images[0].mode == "RGB" else None
+        area = rows, columns
+        yield _Step(colors[area], opaque[area], columns.start, rows.start, False, whole)
+        return
     held, there = np.zeros_like(colors), np.zeros_like(opaque)
     for index in range(len(images)):
         last = index + 1 == len(images)
@@ -118,7 +126,11 @@ def _differences(images: Sequence[Image.Image]) -> Iterator[_Step]:
 
 
 def _split(image: Image.Image) -> tuple[Pixels, Mask]:
-    pixels = np.asarray(image.convert("RGBA"))
+    """The colours, and where there are any; neither is to be written to."""
+    if image.mode in ("L", "RGB"):
+        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        return pixels, np.broadcast_to(np.True_, pixels.shape[:2])
+    pixels = np.asarray(image if image.mode == "RGBA" else image.convert("RGBA"))
     return pixels[..., :3], pixels[..., 3] >= _OPAQUE_FROM
 
 
@@ -139,22 +151,46 @@ class _Palette:
 
     def indices(self, step: _Step) -> tuple[NDArray[np.uint8], float]:
         """The index of each pixel's colour, and the mean square error of the drawn ones."""
+        nearest = np.empty(step.drawn.shape, np.uint8)
         if self.exact:
             order = np.argsort(_packed(self.colors))
-            found = np.searchsorted(_packed(self.colors)[order], _packed(step.colors))
-            return order[np.minimum(found, len(order) - 1)].astype(np.uint8), 0.0
-        pixels = step.colors.copy()
-        pixels[~step.drawn] = self.colors[0]  # their colour shall not be dithered into the others
-        image, palette = Image.fromarray(pixels), Image.new("P", (1, 1))
+            values = _packed(self.colors)[order]
+            for strip in _strips(step):
+                found = np.searchsorted(values, _packed(step.colors[strip]))
+                nearest[strip] = order[np.minimum(found, len(order) - 1)]
+            return nearest, 0.0
+        palette, squares = Image.new("P", (1, 1)), 0
         palette.putpalette(self.colors.tobytes())
-        nearest = np.asarray(image.quantize(palette=palette, dither=Image.Dither.NONE))
-        apart = pixels.astype(np.int16) - self.colors[nearest]
-        drawn = max(1, int(np.count_nonzero(step.drawn)))
-        error = float(np.square(apart).sum()) / (3.0 * drawn)
+        for strip in _strips(step):
+            pixels = self._drawable(step, strip)
+            by_colour = Image.fromarray(pixels).quantize(palette=palette, dither=_PLAIN)
+            nearest[strip] = np.asarray(by_colour)
+            apart = pixels.astype(np.int32) - self.colors[nearest[strip]]
+            squares += int(np.square(apart).sum())
+        error = squares / (3.0 * max(1, int(np.count_nonzero(step.drawn))))
         if error < _DITHER_FROM:
             return nearest, error
-        dithered = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        return np.asarray(dithered), error
+        del nearest
+        image = step.whole or Image.fromarray(self._drawable(step, slice(None)))
+        return np.asarray(image.quantize(palette=palette, dither=_DITHERED)), error
+
+    def _drawable(self, step: _Step, rows: slice) -> Pixels:
+        """The colour of what is not drawn shall not be dithered into the others."""
+        colors, drawn = step.colors[rows], step.drawn[rows]
+        if drawn.all():
+            return colors
+        return np.where(drawn[..., np.newaxis], colors, self.colors[0])
+
+
+_PLAIN, _DITHERED = Image.Dither.NONE, Image.Dither.FLOYDSTEINBERG
+_STRIP_PIXELS = 1 << 18
+"""Looked at together: sums and searches take some forty bytes for each."""
+
+
+def _strips(step: _Step) -> Iterator[slice]:
+    height, width = step.drawn.shape
+    rows = max(1, _STRIP_PIXELS // width)
+    return (slice(top, top + rows) for top in range(0, height, rows))
 
 
 def _packed(colors: Pixels) -> NDArray[np.int32]:
@@ -168,10 +204,9 @@ def _shared_palette(images: Sequence[Image.Image], method: Image.Quantize) -> _P
     few: set[Any] | None = set()
     samples, counts = [], []
     for step in _differences(images):
-        drawn = step.colors[step.drawn]
+        drawn = _drawn(step)
         if few is not None:
-            found = _few_colors(drawn)
-            few = None if found is None or len(few | found) > _MOST_COLORS else few | found
+            few = _few_colors(drawn, few)
         samples.append(_thinned(drawn, _SAMPLES))
         counts.append(len(drawn))
     if few is not None:
@@ -182,12 +217,23 @@ def _shared_palette(images: Sequence[Image.Image], method: Image.Quantize) -> _P
     return _best_palette(np.concatenate(thinned), method)
 
 
-def _few_colors(pixels: Pixels) -> set[Any] | None:
-    """All colours, or None when there are more than a palette holds."""
-    if not len(pixels):
-        return set()
-    counted = Image.fromarray(pixels[np.newaxis]).getcolors(_MOST_COLORS)
-    return None if counted is None else {color for _, color in counted}
+def _drawn(step: _Step) -> Pixels:
+    """What is drawn, as one row."""
+    return step.colors.reshape(-1, 3) if step.drawn.all() else step.colors[step.drawn]
+
+
+def _few_colors(pixels: Pixels, known: Collection[Any] = ()) -> set[Any] | None:
+    """All colours and the known ones, or None when there are more than a palette holds."""
+    few = set(known)
+    for first in range(0, len(pixels), _STRIP_PIXELS):
+        part = Image.fromarray(pixels[np.newaxis, first : first + _STRIP_PIXELS])
+        counted = part.getcolors(_MOST_COLORS)
+        if counted is None:
+            return None
+        few.update(color for _, color in counted)
+        if len(few) > _MOST_COLORS:
+            return None
+    return few
 
 
 def _thinned(pixels: Pixels, most: int) -> Pixels:
@@ -217,8 +263,7 @@ class _Palettes:
     def choose(self, step: _Step) -> tuple[_Palette, NDArray[np.uint8]]:
         """The palette for a frame, and the indices of its pixels in it."""
         indices, error = self.shared.indices(step)
-        drawn = step.colors[step.drawn]
-        if error <= _SHARED_UP_TO or len(drawn) < _LOCAL_FROM:
+        if error <= _SHARED_UP_TO or int(np.count_nonzero(step.drawn)) < _LOCAL_FROM:
             return self.shared, indices
         if self._last is not None:
             again, error_again = self._last.indices(step)
@@ -226,6 +271,7 @@ class _Palettes:
                 return self._last, again
         if not self._left:
             return self.shared, indices
+        drawn = _drawn(step)
         few = _few_colors(drawn)
         local = (
             _exact_palette(few) if few else _best_palette(_thinned(drawn, _SAMPLES), self._method)
@@ -243,7 +289,7 @@ def _write_step(step: _Step, delay: int, palettes: _Palettes) -> list[bytes]:
     palette, indices = palettes.choose(step)
     transparent = len(palette.colors)
     height, width = step.drawn.shape
-    seen = np.where(step.drawn, indices, np.uint8(transparent))
+    seen = indices if step.drawn.all() else np.where(step.drawn, indices, np.uint8(transparent))
     image = Image.frombytes("P", (width, height), seen.tobytes())
     image.putpalette(_color_table(palette))
     blocks: list[bytes] = GifImagePlugin.getdata(

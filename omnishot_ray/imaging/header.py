@@ -77,7 +77,7 @@ def _read_jpeg(data: bytes) -> Header | None:
     """Walk the marker segments up to the frame header (ITU-T T.81 §B.2.2)."""
     at = 2
     exif = profile = steps = b""
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         fill = data.find(b"\xff", at)
         code = _NOT_FILL.search(data, fill) if fill >= 0 else None
         if code is None:
@@ -124,7 +124,7 @@ def _count_scans(data: bytes, at: int) -> int | None:
     libjpeg takes any number), and each costs a walk over all coefficients.
     """
     scans = 0
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         found = _NEXT_MARKER.search(data, at)
         if found is None:
             return scans
@@ -174,7 +174,7 @@ def _says_srgb(profile: bytes) -> bool:
     return b"sRGB" in profile or b"s\0R\0G\0B" in profile
 
 
-_MOST_BLOCKS = 4_096
+MOST_BLOCKS = 4_096
 """Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
 and the walk runs on the event loop of the gateway."""
 _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -197,7 +197,7 @@ def _read_png(data: bytes) -> Header | None:
         return None
     bits = depth * (1 if colour == 3 else channels)
     alpha, profile, frames, at = colour in (4, 6), False, 1, 33
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         if at + 8 > len(data):
             break
         (length,) = struct.unpack_from(">I", data, at)
@@ -261,7 +261,7 @@ _MOST_PROFILE_BYTES = 4_096
 def _is_lossless_webp(data: bytes) -> bool:
     """The kind of the first picture among the chunks, within its frame when it is animated."""
     at = 12
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         kind = data[at : at + 4]
         if kind in (b"VP8 ", b"VP8L") or at + 8 > len(data):
             return kind == b"VP8L"
@@ -275,7 +275,7 @@ def _is_lossless_webp(data: bytes) -> bool:
 
 def _count_webp_frames(data: bytes) -> int:
     frames, at = 0, 12
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         if at + 8 > len(data):
             break
         frames += data[at : at + 4] == b"ANMF"
@@ -324,7 +324,7 @@ def _read_avif(data: bytes) -> Header | None:
     meta = data.find(b"meta", 4, 4096)
     (length,) = struct.unpack_from(">I", data, meta - 4)
     box = data[meta : meta - 4 + min(length, _MOST_META_BYTES)]
-    found = islice(re.finditer(b"ispe", box), _MOST_BLOCKS)
+    found = islice(re.finditer(b"ispe", box), MOST_BLOCKS)
     sizes = [struct.unpack_from(">II", box, match.start() + 8) for match in found]
     if not sizes:
         return None

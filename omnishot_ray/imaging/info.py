@@ -9,12 +9,11 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from omnishot_ray.imaging.background import flatten
-from omnishot_ray.imaging.decode import Source, decode, open_source
+from omnishot_ray.imaging.decode import Source, decode, open_within
 from omnishot_ray.imaging.exif import ExifValue, read_exif
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
-from omnishot_ray.imaging.header import read_header
-from omnishot_ray.imaging.limits import Limits, check_header
+from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.measures import measure_entropy, measure_sharpness
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.palette import Swatch, find_palette
@@ -70,10 +69,8 @@ def describe(data: bytes, limits: Limits) -> ImageInfo:
     """
     timings = Timings()
     started = perf_counter()
-    header = read_header(data)
-    check_header(header, limits)
-    source = open_source(data, header)
-    mode = source.image.mode
+    source = open_within(data, limits)
+    header, mode = source.header, source.image.mode
     plan = plan_rendition(source.size, MEASURED)
     decoded = decode(source, _enough(source, plan.scaled), effort=0)
     timings.decode = _ms_since(started)

@@ -1,5 +1,6 @@
 """What a picture may cost, checked on its header before anything is decoded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from omnishot_ray.errors import LimitExceeded
@@ -21,6 +22,9 @@ class Limits:
     a 124 KB file with 4 000 scans costs seconds of CPU."""
     max_output_side: int = 8_192
     """Pixels of either side of a rendition."""
+    max_task_mb: int = 1_000
+    """Megabytes (10⁶) that one task may take: source and one rendition at a time, see
+    `most_output_pixels`."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -74,3 +78,70 @@ def _check_frames(header: Header, frames: int, limits: Limits) -> None:
             f"The image says it is {header.width}×{header.height} pixels{counted}, "
             f"{pixels / 1e6:.1f} megapixels; at most {limits.max_pixels / 1e6:g} are accepted."
         )
+
+
+ENCODING_BYTES: Mapping[Format, tuple[int, int]] = {
+    Format.JPEG: (14, 17),
+    Format.GIF: (14, 27),
+    Format.PNG: (19, 21),
+    Format.WEBP: (25, 59),
+    Format.AVIF: (56, 56),
+}
+"""Bytes of memory that a rendition takes for each of its pixels while it is made, its own four
+among them: of an opaque source, and of one with alpha. The most that photos and noise took of any
+encoder, by `python -m benchmarks.memory --outputs`. With filters a small picture takes more, as
+pixel memory is kept (64 MiB); 67 megapixels of JPEG turned, blurred and sharpened took 893 MB."""
+_LOSSLESS_WEBP_BYTES = 45
+_SOURCE_BYTES = 4
+"""What Pillow stores a pixel in."""
+
+
+def most_output_pixels(
+    header: Header, format: Format, limits: Limits, *, lossless: bool = False, frames: int = 1
+) -> int:
+    """How many pixels a rendition (a frame of it) may have for its task to keep `max_task_mb`.
+
+    The source counts as decoded in full, in colour, and twice with alpha, which is multiplied into
+    the colours while they are scaled. Of an animation all frames are held, and one is encoded.
+    """
+    copies = 2 if header.alpha else 1
+    left = limits.max_task_mb * 10**6 - header.width * header.height * _SOURCE_BYTES * copies
+    most = ENCODING_BYTES[format][header.alpha]
+    if lossless and format is Format.WEBP:
+        most = max(most, _LOSSLESS_WEBP_BYTES)
+    return max(0, left // (most + _SOURCE_BYTES * (frames - 1)))
+
+
+def check_output(
+    size: tuple[int, int],
+    format: Format,
+    header: Header,
+    limits: Limits,
+    *,
+    lossless: bool = False,
+    frames: int = 1,
+) -> None:
+    """Raise `LimitExceeded` when making a rendition of `size` as `format` would cost too much."""
+    width, height = size
+    if max(size) > limits.max_output_side:
+        raise LimitExceeded(
+            f"The result would be {width}×{height} pixels; a side may have "
+            f"at most {limits.max_output_side}. Ask for a smaller one."
+        )
+    most = most_output_pixels(header, format, limits, lossless=lossless, frames=frames)
+    if width * height > most:
+        moving = f" in {frames} frames" if frames > 1 else ""
+        raise LimitExceeded(
+            f"The result would be {width}×{height} pixels{moving}; as {format.value} this picture "
+            f"may have at most {most / 1e6:.1f} megapixels, for a task to take no more than "
+            f"{limits.max_task_mb} MB. Ask for a smaller one, or for jpeg, which may have the most."
+        )
+
+
+def output_fits(
+    size: tuple[int, int], format: Format, header: Header, limits: Limits, *, lossless: bool = False
+) -> bool:
+    """Whether `check_output` has nothing against a still of that size and format."""
+    return max(size) <= limits.max_output_side and (
+        size[0] * size[1] <= most_output_pixels(header, format, limits, lossless=lossless)
+    )

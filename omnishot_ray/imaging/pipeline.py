@@ -5,12 +5,12 @@ client inside the engine. A rendition that fails is a value in the result; a sou
 raises, because then there is nothing to return.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 
-from omnishot_ray.errors import LimitExceeded, OmnishotError
+from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.animation import (
     Film,
     animated_format,
@@ -19,18 +19,20 @@ from omnishot_ray.imaging.animation import (
     render_frames,
     share_passes,
 )
-from omnishot_ray.imaging.decode import Decoded, Source, decode, open_source
+from omnishot_ray.imaging.decode import Decoded, Source, decode, open_within
 from omnishot_ray.imaging.encode import encode
 from omnishot_ray.imaging.formats import LOSSLESS, OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.geometry import Crop, Orientation, Plan, Size, plan_rendition, turned
 from omnishot_ray.imaging.header import Header, read_header
-from omnishot_ray.imaging.limits import Limits, check_animation, check_header
+from omnishot_ray.imaging.limits import Limits, check_animation, check_output, output_fits
 from omnishot_ray.imaging.metadata import exif_for
 from omnishot_ray.imaging.options import Options, check_consistency
 from omnishot_ray.imaging.sight import Sight
 from omnishot_ray.imaging.transform import Contrast, has_transparency, render
 from omnishot_ray.imaging.trim import as_crop, find_content
-from omnishot_ray.imaging.unchanged import is_unchanged, source_as_result
+from omnishot_ray.imaging.unchanged import is_coarser, is_unchanged, source_as_result
+
+_DEFAULT_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +108,28 @@ def process(
     """
     timings = Timings()
     started = perf_counter()
-    header = read_header(data)
-    check_header(header, limits)
-    source = open_source(data, header)
-    plans = [_plan(source.size, options) for options in wanted]
-    everybody = (*wanted, *beside)
-    everybodys_plans = [*plans, *(_plan(source.size, options) for options in beside)]
-    effort = max(options.effort for options in everybody)
-    decoded = decode(source, _needed_of_all(source, everybody, everybodys_plans), effort)
+    source = open_within(data, limits)
+    header = source.header
+    planned, renditions = _plan_all(source, wanted, limits)
+    info = SourceInfo(*source.size, header.format, len(data))
+    if not planned:
+        return Result(info, _in_order(renditions), timings)
+    everybody = [*planned.values(), *_plan_all(source, beside, limits)[0].values()]
+    effort = max(options.effort for options, _ in everybody)
+    decoded = decode(source, _needed_of_all(source, everybody), effort)
     timings.decode = _ms_since(started)
 
     sight = Sight(decoded.image, source.orientation, source.icc_profile)
-    renditions: dict[int, Rendition | FailedRendition] = {}
     films: dict[int, Film] = {}
-    for index, (options, first_plan) in enumerate(zip(wanted, plans, strict=True)):
+    for index, (options, first_plan) in planned.items():
         try:
             started = perf_counter()
             orientation = source.orientation.then_rotated(options.rotate)
             full = turned(source.size, options)
             content = _content(decoded, source, orientation, options)
             plan = _plan_within(content, options) if content else first_plan
-            _check_output(plan, limits)
+            if content:
+                _check_plan(plan, options, header, limits)
             plan, gravity = sight.aim(plan, full, options, content)
             as_wanted = partial(
                 render,
@@ -139,8 +142,6 @@ def process(
             crop = _upright_crop(plan, full, options)
             moving = animated_format(options, header, limits)
             if moving is not None:
-                check_animation(header, limits)
-                check_film(plan.output, header.frames, limits)
                 as_wanted = partial(as_wanted, contrast=Contrast())
                 films[index] = Film(options, moving, plan.output, crop, gravity, as_wanted)
                 continue
@@ -148,17 +149,20 @@ def process(
             timings.transform += _ms_since(started)
 
             started = perf_counter()
-            format = choose_format(options, header, has_transparency(image))
+            format = choose_format(options, header, has_transparency(image), plan.output, limits)
+            check_output(plan.output, format, header, limits, lossless=options.lossless)
             _check_source_format(options, header, format)
             exif = exif_for(source.exif, options.metadata)
             kept = None
             if format is header.format and is_unchanged(source, plan, orientation, options):
                 kept = source_as_result(data, format, options, exif)
-            encoded = encode(
-                image, format, replace(options, max_bytes=None) if kept else options, exif
-            )
-            if kept and len(kept) < len(encoded):
+            if kept and is_coarser(header, format, options):
                 encoded = kept
+            else:
+                free = replace(options, max_bytes=None) if kept else options
+                encoded = encode(image, format, free, exif)
+                if kept and len(kept) < len(encoded):
+                    encoded = kept
             timings.encode += _ms_since(started)
         except OmnishotError as error:
             renditions[index] = FailedRendition(options.name, error.stripped())
@@ -166,8 +170,30 @@ def process(
             made = Rendition(options.name, encoded, *plan.output, format, crop, gravity)
             renditions[index] = made
     renditions |= _make_films(source, data, films, limits, timings)
-    info = SourceInfo(*source.size, header.format, len(data))
-    return Result(info, tuple(renditions[index] for index in range(len(wanted))), timings)
+    return Result(info, _in_order(renditions), timings)
+
+
+def _in_order(
+    renditions: Mapping[int, Rendition | FailedRendition],
+) -> tuple[Rendition | FailedRendition, ...]:
+    return tuple(renditions[index] for index in sorted(renditions))
+
+
+def _plan_all(
+    source: Source, wanted: Sequence[Options], limits: Limits
+) -> tuple[dict[int, tuple[Options, Plan]], dict[int, Rendition | FailedRendition]]:
+    """What can be made with its plan, and what cannot, each by its place in the order."""
+    planned: dict[int, tuple[Options, Plan]] = {}
+    failed: dict[int, Rendition | FailedRendition] = {}
+    for index, options in enumerate(wanted):
+        try:
+            plan = _plan(source.size, options)
+            _check_plan(plan, options, source.header, limits)
+        except OmnishotError as error:
+            failed[index] = FailedRendition(options.name, error.stripped())
+        else:
+            planned[index] = options, plan
+    return planned, failed
 
 
 def _make_films(
@@ -201,15 +227,25 @@ def _make_films(
             film.images.clear()
 
 
-def choose_format(options: Options, header: Header, transparent: bool) -> Format:
-    """The format of a result: the one asked for, the source's, or by what the client can show."""
+def choose_format(
+    options: Options,
+    header: Header,
+    transparent: bool,
+    output: tuple[int, int],
+    limits: Limits = _DEFAULT_LIMITS,
+) -> Format:
+    """The format of a result: the one asked for, the source's, or by what the client can show.
+
+    Of the latter the first in which a picture of the `output` size keeps the limits.
+    """
     if options.format == "source":
         return header.format if header.format in OUTPUT_FORMATS else Format.PNG
     if options.format != "auto":
         return Format(options.format)
-    possible = [f for f in options.accept if not options.lossless or f in LOSSLESS]
-    if possible:
-        return possible[0]
+    for format in options.accept:
+        suits = not options.lossless or format in LOSSLESS
+        if suits and output_fits(output, format, header, limits, lossless=options.lossless):
+            return format
     return Format.PNG if transparent or options.lossless else Format.JPEG
 
 
@@ -220,12 +256,18 @@ def _check_source_format(options: Options, header: Header, format: Format) -> No
         check_consistency(replace(options, format=format.value, animated=animated))
 
 
-def _check_output(plan: Plan, limits: Limits) -> None:
-    if max(plan.output) > limits.max_output_side:
-        raise LimitExceeded(
-            f"The result would be {plan.output.width}×{plan.output.height} pixels; a side may have "
-            f"at most {limits.max_output_side}. Ask for a smaller one."
-        )
+def _check_plan(plan: Plan, options: Options, header: Header, limits: Limits) -> None:
+    """Raise `LimitExceeded` where it can be told before anything is decoded.
+
+    Whether `auto` has to keep transparency cannot, so it is judged once more when it is known.
+    """
+    moving = animated_format(options, header, limits)
+    if moving is not None:
+        check_animation(header, limits)
+        check_film(plan.output, header.frames, limits)
+    format = moving or choose_format(options, header, False, plan.output, limits)
+    frames = header.frames if moving else 1
+    check_output(plan.output, format, header, limits, lossless=options.lossless, frames=frames)
 
 
 def _plan(upright: Size, options: Options) -> Plan:
@@ -248,12 +290,12 @@ def _plan_within(content: Crop, options: Options) -> Plan:
     return replace(plan, crop=Crop(content.x + x, content.y + y, width, height))
 
 
-def _needed_of_all(source: Source, wanted: Sequence[Options], plans: Sequence[Plan]) -> Size:
+def _needed_of_all(source: Source, planned: Collection[tuple[Options, Plan]]) -> Size:
     """How large the stored picture has to be decoded: in full where borders are looked for."""
     upright = source.size
-    if any(options.trim for options in wanted):
+    if any(options.trim for options, _ in planned):
         return source.orientation.applied_to(upright)
-    needed = (source.orientation.applied_to(_needed(upright, plan)) for plan in plans)
+    needed = (source.orientation.applied_to(_needed(upright, plan)) for _, plan in planned)
     widths, heights = zip(*needed, strict=True)
     return Size(max(widths), max(heights))
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from omnishot_ray.imaging.container import png_chunk
+from omnishot_ray.imaging.container import png_chunk, png_chunk_parts
 
 Pixels = NDArray[np.uint8]
 
@@ -65,11 +65,12 @@ def write_png(pixels: Pixels, effort: int) -> bytes:
     lines = np.frombuffer(raw, np.uint8).reshape(height, -1)
     for strip in _strips(height):
         lines[strip] = _filtered(rows, channels, filters, strip)
+    del pixels, rows  # may be the last to hold them
     coded = bytes(imagecodecs.deflate_encode(raw, level=_LEVELS[effort], raw=False))
+    del lines, raw
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-    return b"".join(
-        (_SIGNATURE, png_chunk(b"IHDR", header), png_chunk(b"IDAT", coded), png_chunk(b"IEND", b""))
-    )
+    ends = png_chunk(b"IHDR", header), png_chunk(b"IEND", b"")
+    return b"".join((_SIGNATURE, ends[0], *png_chunk_parts(b"IDAT", coded), ends[1]))
 
 
 _STRIP_ROWS = 32

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from PIL import Image
 
 from omnishot_ray.imaging.background import flatten
+from omnishot_ray.imaging.color import in_mode
 from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.ssim import ssim
+from omnishot_ray.imaging.webp import StillWebp
 
 Write = Callable[[int], bytes]
 """Encodes at a quality."""
@@ -40,16 +43,25 @@ def lowest_similar(
 
     The highest quality that is tried when none reaches it.
     """
-    reference = flatten(image, "ffffff")
+    reference = in_mode(flatten(image, "ffffff"), "L")
     low, high = _LOWEST_AUTO, _HIGHEST_AUTO
-    written: dict[int, bytes] = {}
+    best: bytes | None = None  # of quality `high`
     while low < high:
         middle = (low + high) // 2
-        written[middle] = write(middle)
-        with Image.open(io.BytesIO(written[middle]), formats=[format.plugin]) as decoded:
-            decoded.load()
-        if ssim(reference, flatten(decoded, "ffffff")) >= target_ssim:
-            high = middle
+        data = write(middle)
+        if ssim(reference, _seen(data, image.size, format)) >= target_ssim:
+            best, high = data, middle
         else:
             low = middle + 1
-    return written.get(low) or write(low), low
+    return best or write(low), low
+
+
+def _seen(data: bytes, size: tuple[int, int], format: Format) -> Image.Image:
+    """The luma of a result of ours, on white."""
+    if format is Format.WEBP:
+        decoded: Image.Image = StillWebp(data, size, read_header(data).alpha)
+    else:
+        decoded = Image.open(io.BytesIO(data), formats=[format.plugin])
+        decoded.draft("L", size)  # of a JPEG the luma is all that has to be decoded
+    decoded.load()
+    return in_mode(flatten(decoded, "ffffff"), "L")

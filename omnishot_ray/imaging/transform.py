@@ -1,16 +1,18 @@
 """Pixels to pixels: crop and resize in one pass, turn the small result, then the filters."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from omnishot_ray.imaging.background import make_canvas
-from omnishot_ray.imaging.color import to_srgb
+from omnishot_ray.imaging.color import in_mode, to_srgb
 from omnishot_ray.imaging.decode import Decoded
 from omnishot_ray.imaging.geometry import Box, Orientation, Plan, Size
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.strips import in_strips
 
 RESAMPLING = Image.Resampling.LANCZOS
 
@@ -54,10 +56,28 @@ def _resize(decoded: Decoded, full: Size, plan: Plan, orientation: Orientation) 
     if [*box] == nearest and nearest == [*nearest[:2], nearest[0] + size[0], nearest[1] + size[1]]:
         whole = box == (0, 0, *decoded.image.size)
         return decoded.image if whole else decoded.image.crop(box)  # nothing to scale
-    image = decoded.image.resize(size, RESAMPLING, box=box)
+    image = _scale(decoded.image, size, box)
     if has_transparency(image):
         return _without_rim(image, decoded.image.getchannel("A"), box)
     return image
+
+
+def _scale(image: Image.Image, size: Size, box: Box) -> Image.Image:
+    """Scale what is in the box. Pillow scales across first, and between the two passes holds all
+    rows of the box as wide as the result; where that is too much it goes down first.
+    """
+    width, height = size
+    if width * (box.bottom - box.top) <= _MOST_BETWEEN or height >= box.bottom - box.top:
+        return image.resize(size, RESAMPLING, box=box)
+    left, right = max(0, int(box.left) - _BESIDE), min(image.width, int(box.right) + _BESIDE + 1)
+    narrow = image.resize((right - left, height), RESAMPLING, (left, box.top, right, box.bottom))
+    return narrow.resize(size, RESAMPLING, (box.left - left, 0, box.right - left, height))
+
+
+_MOST_BETWEEN = 1 << 26
+"""Pixels: as many as the largest result has."""
+_BESIDE = 3
+"""Columns that Lanczos of three lobes sees beside a box that it widens."""
 
 
 def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Image:
@@ -75,15 +95,22 @@ def _without_rim(image: Image.Image, alpha: Image.Image, box: Box) -> Image.Imag
     lowered = alpha.point(_LOWERED)
     twice = Image.merge("La", (lowered, lowered))  # one channel alone is scaled six times slower
     scaled = twice.resize(image.size, RESAMPLING, box=box).getchannel("a")
-    overshoot = np.asarray(scaled) / float(_LOWERED[255])
-    cut_off = overshoot > 1.005
-    if not cut_off.any():
+    del twice, lowered, alpha
+    levels = np.asarray(scaled)
+    most = float(_LOWERED[255])
+    if levels.max() <= 1.005 * most:
         return image
     pixels = np.array(image)
-    pixels[cut_off, :-1] = np.rint(pixels[cut_off, :-1] / overshoot[cut_off, np.newaxis])
+    for top in range(0, len(pixels), _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS)
+        cut_off = levels[rows] > 1.005 * most
+        overshoot = levels[rows][cut_off, np.newaxis] / most
+        colors = pixels[rows, :, :-1]
+        colors[cut_off] = np.rint(colors[cut_off] / overshoot)
     return Image.fromarray(pixels)
 
 
+_STRIP_ROWS = 256
 _LOWERED = [round(level * 0.8) for level in range(256)]
 
 
@@ -148,24 +175,43 @@ _PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}
 
 
 def _blur(image: Image.Image, sigma: float) -> Image.Image:
-    weighted = image.convert(_PREMULTIPLIED.get(image.mode, image.mode))
-    return weighted.filter(ImageFilter.GaussianBlur(sigma)).convert(image.mode)
+    return in_strips(image, partial(_blur_all, sigma=sigma), _reach(sigma))
+
+
+def _blur_all(image: Image.Image, sigma: float) -> Image.Image:
+    weighted = in_mode(image, _PREMULTIPLIED.get(image.mode, image.mode))
+    return in_mode(weighted.filter(ImageFilter.GaussianBlur(sigma)), image.mode)
 
 
 def _sharpen(image: Image.Image, amount: float) -> Image.Image:
-    unsharp = ImageFilter.UnsharpMask(radius=1.5, percent=round(amount * 100), threshold=2)
+    reach = _reach(_SHARPEN_SIGMA) + _reach(_UNDER_EDGES)
+    return in_strips(image, partial(_sharpen_all, amount=amount), reach)
+
+
+def _sharpen_all(image: Image.Image, amount: float) -> Image.Image:
+    percent = round(amount * 100)
+    unsharp = ImageFilter.UnsharpMask(radius=_SHARPEN_SIGMA, percent=percent, threshold=2)
     alpha = _alpha(image)
     if alpha is None:
         return image.filter(unsharp)
     plain = "RGB" if image.mode == "RGBA" else "L"
-    continued = _blur(image, _UNDER_EDGES).convert(plain)
+    continued = _blur_all(image, _UNDER_EDGES).convert(plain)
     color = Image.composite(image.convert(plain), continued, alpha).filter(unsharp)
     color.putalpha(alpha)
     return color
 
 
+_SHARPEN_SIGMA = 1.5
 _UNDER_EDGES = 3.0
 """Sigma with which colours are continued under transparency, so that no edge is sharpened there."""
+
+
+def _reach(sigma: float) -> int:
+    """Rows beyond which a pixel is not felt: of three boxes, each at most one pixel wider than
+    sigma to either side (P. Gwosdek et al., "Theoretical Foundations of Gaussian Convolution by
+    Extended Box Filtering", SSVM 2011, which Pillow's blur follows).
+    """
+    return 3 * (int(sigma) + 2)
 
 
 def _pad(image: Image.Image, plan: Plan, options: Options) -> Image.Image:
@@ -173,7 +219,7 @@ def _pad(image: Image.Image, plan: Plan, options: Options) -> Image.Image:
         return image
     canvas = make_canvas(image, plan.canvas, options.background)
     if image.mode in ("RGBA", "LA"):
-        canvas.paste(image.convert("RGBA"), plan.offset, image.getchannel("A"))
+        canvas.paste(in_mode(image, "RGBA"), plan.offset, image.getchannel("A"))
     else:
         canvas.paste(image, plan.offset)
     return canvas

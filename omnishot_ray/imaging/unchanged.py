@@ -3,8 +3,10 @@
 from omnishot_ray.imaging.color import is_srgb
 from omnishot_ray.imaging.container import is_png_sound, with_exif, without_metadata
 from omnishot_ray.imaging.decode import Source
+from omnishot_ray.imaging.encode import asked_quality
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Plan
+from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.options import Options
 
 _AS_IT_IS = Options()
@@ -24,6 +26,30 @@ def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: 
         and source.image.mode != "CMYK"
         and all(getattr(options, name) == getattr(_AS_IT_IS, name) for name in _TOUCHED_BY)
     )
+
+
+def is_coarser(header: Header, format: Format, options: Options) -> bool:
+    """Whether the source is sure to be smaller than what would be encoded, told without encoding.
+
+    Of a JPEG of 4:2:0 whose luma steps are that much coarser than libjpeg's at the quality asked
+    for: asked for 80, a result at effort 9 was 2 to 6 % larger at 1.5 times the step, and up to 4 %
+    smaller at 1.25 (three photos, sources of libjpeg, baseline and progressive).
+    """
+    if format is not Format.JPEG or header.bits != _BITS_OF_420 or options.quality == "auto":
+        return False
+    quality = asked_quality(format, options)
+    if quality > _HIGHEST_JUDGED:
+        return False
+    percent = 5000 / quality if quality < 50 else 200 - 2 * quality
+    return header.quantum >= _COARSER * max(1.0, _MEAN_STEP * percent / 100)
+
+
+_BITS_OF_420 = 12
+_COARSER = 1.45
+_HIGHEST_JUDGED = 80
+"""Asked for 95, a source of 90 was 9 % larger than the result at effort 9."""
+_MEAN_STEP = 57.6
+"""Of the luma table (ITU-T T.81 table K.1), which libjpeg's `jpeg_quality_scaling` scales."""
 
 
 def source_as_result(data: bytes, format: Format, options: Options, exif: bytes) -> bytes | None:

@@ -7,7 +7,16 @@ import pytest
 from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.header import Header, read_header
-from omnishot_ray.imaging.limits import Limits, check_animation, check_header, is_playable
+from omnishot_ray.imaging.limits import (
+    ENCODING_BYTES,
+    Limits,
+    check_animation,
+    check_header,
+    check_output,
+    is_playable,
+    most_output_pixels,
+    output_fits,
+)
 from tests import corpus
 
 LIMITS = Limits(max_pixels=1000, max_source_side=100, max_frames=4, max_scans=10)
@@ -85,3 +94,43 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 def test_bombs_are_stopped(name: str) -> None:
     with pytest.raises(LimitExceeded):
         check_header(read_header(corpus.read(name)), Limits())
+
+
+# What a rendition may take.
+
+OPAQUE = Header(Format.JPEG, 1000, 1000)
+
+
+@pytest.mark.parametrize("format", ENCODING_BYTES)
+@pytest.mark.parametrize("header", [OPAQUE, replace(OPAQUE, alpha=True, channels=4)])
+def test_the_memory_of_a_task_is_the_source_and_a_rendition(format: Format, header: Header) -> None:
+    limits = Limits(max_task_mb=100)
+    most = most_output_pixels(header, format, limits)
+    source = 8 if header.alpha else 4
+    assert most == (100 - source) * 10**6 // ENCODING_BYTES[format][header.alpha]
+    check_output((1000, most // 1000), format, header, limits)
+    with pytest.raises(LimitExceeded) as caught:
+        check_output((1000, most // 1000 + 1), format, header, limits)
+    said = (f"{most / 1e6:.1f} megapixels", "100 MB", format.value, "smaller")
+    assert all(part in caught.value.detail for part in said)
+
+
+def test_what_takes_more_leaves_less() -> None:
+    limits = Limits()
+    usual = most_output_pixels(OPAQUE, Format.WEBP, limits)
+    larger = replace(OPAQUE, width=7000, height=7000)
+    assert most_output_pixels(larger, Format.WEBP, limits) < usual
+    assert most_output_pixels(OPAQUE, Format.WEBP, limits, lossless=True) < usual
+    assert most_output_pixels(OPAQUE, Format.WEBP, limits, frames=2) < usual
+
+
+def test_a_source_may_leave_nothing() -> None:
+    limits = Limits(max_task_mb=3)
+    assert most_output_pixels(OPAQUE, Format.JPEG, limits) == 0
+    assert not output_fits((1, 1), Format.JPEG, OPAQUE, limits)
+
+
+def test_a_usual_picture_may_be_as_large_as_the_contract_says() -> None:
+    assert output_fits((8192, 8192), Format.JPEG, OPAQUE, Limits())
+    assert not output_fits((8193, 1), Format.JPEG, OPAQUE, Limits())
+    assert not output_fits((8192, 8192), Format.AVIF, OPAQUE, Limits())

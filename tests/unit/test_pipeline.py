@@ -20,9 +20,12 @@ from omnishot_ray.imaging import pipeline
 from omnishot_ray.imaging.decode import Decoded, dct_divisor, dct_margin
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.geometry import Size
+from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
+from omnishot_ray.imaging.unchanged import is_coarser
 from omnishot_ray.protocol import ImageTask, Outcome, run_task, with_queue_time
 from tests import corpus
 from tests.corpus import HOSTILE, ORIENTED, SMALL, VALID, Picture
@@ -104,7 +107,7 @@ def test_a_hostile_file_has_an_outcome(picture: Picture) -> None:
 def test_a_hostile_file_is_refused_for_the_right_reason(
     name: str, error: type[OmnishotError]
 ) -> None:
-    assert type(run(corpus.read(name))) is error
+    assert type(run(corpus.read(name), Options(width=64))) is error
 
 
 @pytest.mark.parametrize("name", ["jpeg_exif_orientation_255", "png_named", "polyglot_jpeg_zip"])
@@ -743,3 +746,82 @@ _SOURCES = (
     encode(scene(24, 18).quantize(16), "GIF"),
     encode(scene(24, 18).convert("CMYK"), "TIFF"),
 )
+
+
+# Output that would take too much.
+
+
+SMALL_TASK = Limits(max_task_mb=4)
+"""Room for a rendition of 300×300 as JPEG or PNG, of 200×200 as anything."""
+
+
+def test_a_rendition_that_takes_too_much_fails_alone() -> None:
+    wanted = [
+        Options(width=side, format="avif", enlarge=True, name=str(side)) for side in (50, 400)
+    ]
+    small, large = process(png(100, 100), wanted, SMALL_TASK).renditions
+    assert isinstance(small, Rendition)
+    assert isinstance(large, FailedRendition)
+    assert isinstance(large.error, LimitExceeded)
+    assert "400×400" in large.error.detail
+
+
+def test_nothing_is_decoded_for_what_takes_too_much() -> None:
+    cut_off = encode(noise(100, 100))[:2000]
+    (failed,) = process(
+        cut_off, [Options(width=400, enlarge=True, format="avif")], SMALL_TASK
+    ).renditions
+    assert isinstance(failed, FailedRendition)
+    assert isinstance(failed.error, LimitExceeded)
+
+
+@pytest.mark.parametrize(
+    ("accept", "side", "format"),
+    [
+        ((Format.AVIF, Format.WEBP), 200, Format.AVIF),
+        ((Format.AVIF, Format.WEBP), 350, Format.WEBP),
+        ((Format.AVIF, Format.WEBP), 500, Format.JPEG),
+        ((Format.AVIF,), 350, Format.JPEG),
+    ],
+)
+def test_auto_steps_back_to_a_format_that_can_be_made(
+    accept: tuple[Format, ...], side: int, format: Format
+) -> None:
+    wanted = Options(width=side, enlarge=True, accept=accept)
+    (made,) = process(png(100, 100), [wanted], SMALL_TASK).renditions
+    assert isinstance(made, Rendition)
+    assert made.format is format
+
+
+def test_a_transparent_picture_does_not_step_back_to_a_format_without() -> None:
+    data = png(100, 100, "RGBA", (1, 2, 3, 100))
+    (failed,) = process(data, [Options(width=450, enlarge=True)], SMALL_TASK).renditions
+    assert isinstance(failed, FailedRendition)
+    assert "as png" in failed.error.detail
+
+
+def test_the_border_that_is_cut_off_may_make_a_result_too_large() -> None:
+    picture = plain(100, 100, color=(255, 255, 255))
+    picture.paste((0, 0, 0), (49, 10, 51, 90))
+    wanted = Options(width=150, trim=5, enlarge=True, format="jpeg")
+    (failed,) = process(encode(picture), [wanted], SMALL_TASK).renditions
+    assert isinstance(failed, FailedRendition)
+    assert "150×6000" in failed.error.detail
+
+
+@pytest.mark.parametrize(("effort", "asked"), [(4, 60), (9, 60), (9, 80), (9, 40), (4, 30)])
+def test_a_source_is_handed_out_unseen_only_where_it_is_smaller(effort: int, asked: int) -> None:
+    options = Options(format="jpeg", quality=asked, effort=effort)
+    photo = opened(corpus.read("photo_flower_480x360"))
+    told = []
+    for quality in range(10, asked + 1, 5):
+        data = encode(photo, "JPEG", quality=quality)
+        coarser = is_coarser(read_header(data), Format.JPEG, options)
+        told.append(coarser)
+        if coarser:
+            assert len(write_jpeg(opened(data), asked, effort, None, b"")) > len(data)
+            assert process(data, [options], Limits()).renditions[0].data == data
+    assert told[0]
+    assert not told[-1]
+    assert told == sorted(told, reverse=True)
+    assert not is_coarser(read_header(data), Format.PNG, options)
