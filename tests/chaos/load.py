@@ -38,6 +38,7 @@ def load(service: Service, path: str, clients: int = 4, picture: bytes = SMALL) 
                 answer, _ = post(service, path, unique(picture))
             except (OSError, http.client.HTTPException):
                 seen.broken += 1
+                stop.wait(0.05)
                 continue
             seen.statuses.append(answer.status)
             seen.seconds.append(perf_counter() - started)

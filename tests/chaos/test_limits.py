@@ -1,7 +1,10 @@
 """Work that does not end, and the service that does: what is stopped, and what is not lost."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -11,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 from tests.chaos.load import load
-from tests.integration.service import Service, start_service, wait_for
+from tests.integration.service import ROOT, Service, start_service, wait_for
 from tests.integration.test_service import PHOTO, SMALL, post
 from tests.pictures import unique
 
@@ -79,6 +83,36 @@ def test_work_over_its_limit_is_stopped_and_then_turned_away(service: Service) -
         return len(now) == 2 and now != before
 
     wait_for(replaced, 60, "new replicas")
+
+
+REDEPLOY = """
+import ray
+from ray import serve
+from omnishot_ray.app import build_app
+
+ray.init(address="auto", log_to_driver=False)
+serve.run(build_app({"dispatch": {"time_limit_s": 9}}), name="omnishot")
+"""
+
+
+def test_a_redeploy_loses_nothing() -> None:
+    service = start_service()
+    before = set(service.replicas("Gateway"))
+    with load(service, POOLED) as seen:
+        seen.wait_for_more(20)
+        environment = {**os.environ, **RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}
+        subprocess.run(
+            [sys.executable, "-c", REDEPLOY],
+            env=environment,
+            cwd=ROOT,
+            check=True,
+            timeout=120,
+            capture_output=True,
+        )
+        wait_for(lambda: before.isdisjoint(service.replicas("Gateway")), 90, "new gateways")
+        seen.wait_for_more(40)
+    service.stop()
+    assert (seen.broken, set(seen.statuses)) == (0, {200})
 
 
 def test_nothing_is_lost_when_the_service_is_told_to_end() -> None:

@@ -33,7 +33,7 @@ def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def redis() -> Iterator[RedisServer]:
     server = RedisServer()
     yield server
-    server.stop()
+    server.kill()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import json
 import urllib.parse
 import urllib.request
 import zipfile
+from contextlib import closing
 
 import pytest
 from PIL import Image
@@ -24,13 +25,11 @@ FOUR = "instagram-post,facebook-post,x-post,pinterest-pin"
 
 
 def post(service: Service, path: str, body: bytes, **headers: str):
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request("POST", path, body, {"Content-Type": "image/jpeg", **names})
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer, content
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+        connection.request("POST", path, body, {"Content-Type": "image/jpeg", **names})
+        answer = connection.getresponse()
+        return answer, answer.read()
 
 
 def size_of(content: bytes, plugin: str = "JPEG") -> tuple[int, int]:
