@@ -88,8 +88,13 @@ def unique(jpeg: bytes) -> bytes:
     return with_comment(jpeg, secrets.token_hex(COMMENT_LENGTH // 2).encode())
 
 
-def drive(url: str, jpeg: bytes | None, *, seconds: float, connections: int) -> Load:
-    """GETs of `url`, or POSTs of `jpeg`, for `seconds`. CalledProcessError when wrk fails."""
+def drive(
+    url: str, jpeg: bytes | None, *, seconds: float, connections: int, same: bool = False
+) -> Load:
+    """GETs of `url`, or POSTs of `jpeg`, for `seconds`. CalledProcessError when wrk fails.
+
+    With `same` all of the requests carry the very same body.
+    """
     with tempfile.TemporaryDirectory(prefix="peers-wrk-") as folder:
         script = DONE_LUA
         if jpeg is not None:
@@ -98,6 +103,7 @@ def drive(url: str, jpeg: bytes | None, *, seconds: float, connections: int) -> 
                 POST_LUA.replace("BODY_FILE", BODY_FILE)
                 .replace("PLACEHOLDER", PLACEHOLDER.decode())
                 .replace("RUN", secrets.token_hex(6))
+                .replace("number, count", "0, 0" if same else "number, count")
             )
         Path(folder, "load.lua").write_text(script)
         threads = min(2, connections)

@@ -73,6 +73,17 @@ _SMALL_PIXELS = 300_000
 that is AVIF. A search for an AVIF of some size took up to 15 times the estimate at any size."""
 
 
+def _may_exceed(max_bytes: int | None, pixels: int) -> bool:
+    """Whether a first encode may be larger than is allowed, so that more of them follow.
+
+    Not where there is room for the pixels as they are, as most presets of platforms have it.
+    """
+    return max_bytes is not None and max_bytes < _BYTES_A_PIXEL * pixels
+
+
+_BYTES_A_PIXEL = 4
+
+
 def _turned(header: Header, options: Options) -> Size:
     upright = Size(header.height, header.width) if header.swaps_sides else Size(*_size(header))
     return turned(upright, options)
@@ -81,15 +92,15 @@ def _turned(header: Header, options: Options) -> Size:
 def _encodes_steadily(header: Header, options: Options, plan: Plan) -> bool:
     pixels = plan.output.width * plan.output.height
     format = choose_format(options, header, is_transparent(header), plan.output)
-    if (options.quality == "auto" or options.max_bytes) and pixels > _SMALL_PIXELS:
+    searched = options.quality == "auto" or _may_exceed(options.max_bytes, pixels)
+    if searched and pixels > _SMALL_PIXELS:
         return False
     if format is Format.PNG:
-        makes_palette = options.palette or options.max_bytes
+        makes_palette = options.palette or _may_exceed(options.max_bytes, pixels)
         return options.effort < _NEAR_OPTIMAL_FROM and not makes_palette
     if format is Format.WEBP:
         return options.effort <= (_STEADY_LOSSLESS if options.lossless else _STEADY_EFFORT)
     if format is Format.AVIF:
-        searched = options.quality == "auto" or options.max_bytes
         return options.effort <= _STEADY_EFFORT and pixels <= _SMALL_PIXELS and not searched
     return format is Format.JPEG
 

@@ -1,0 +1,358 @@
+"""The running service, idle, busy and overrun: what a client and who pays for it would see.
+
+    python -m benchmarks.serving.figures [--only PART …] [--results benchmarks/results]
+
+Starts the service for each part anew, with load from this machine on the same cores, all of it on
+127.0.0.1 and bounded. Ratios are of figures of the same run.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+import aiohttp
+import psutil
+
+from benchmarks import machine
+from benchmarks.peers import images, servers, wrk
+
+COMMAND = "omnishot serve --port {port}"
+READY_S = 120.0
+THUMBNAIL = "/api/optimize?width=64&height=64&gravity=center&effort=0"
+SLOW = "/api/optimize?width=1000&format=webp&effort=5&gravity=center"
+AVIF = "/api/optimize?width=1200&format=avif&effort=5&gravity=center"
+
+
+@dataclass
+class Figure:
+    """One line of the table: what was measured, and what it should be."""
+
+    what: str
+    value: str
+    goal: str = ""
+    reached: bool | None = None
+
+
+@dataclass
+class Seen:
+    """What came back of a load."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    broken: int = 0
+    took_s: float = 0.0
+
+    def quantile_ms(self, share: float) -> float:
+        """Of the answers with 200."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else 0.0
+
+    @property
+    def per_second(self) -> float:
+        """Answers with 200."""
+        return self.statuses[200] / self.took_s
+
+
+@contextmanager
+def service(**settings: str) -> Iterator[servers.Server]:
+    """The service with settings of its own; names as `DISPATCH__INLINE_MS`."""
+    names = {f"OMNISHOT_{name}": value for name, value in settings.items()}
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    try:
+        with servers.ours(COMMAND, READY_S) as server:
+            yield server
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+async def ask(session: aiohttp.ClientSession, url: str, jpeg: bytes, seen: Seen) -> None:
+    started = perf_counter()
+    try:
+        headers = {"Content-Type": "image/jpeg"}
+        async with session.post(url, data=wrk.unique(jpeg), headers=headers) as answer:
+            await answer.read()
+    except (aiohttp.ClientError, TimeoutError):
+        seen.broken += 1
+        return
+    seen.statuses[answer.status] += 1
+    if answer.status == 200:
+        seen.seconds.append(perf_counter() - started)
+
+
+@contextmanager
+def stopwatch(seen: Seen) -> Iterator[None]:
+    started = perf_counter()
+    yield
+    seen.took_s = perf_counter() - started
+
+
+def session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(60)
+    )
+
+
+async def closed(url: str, jpeg: bytes, clients: int, seconds: float) -> Seen:
+    """Each client asks again when it has its answer."""
+    seen, until = Seen(), perf_counter() + seconds
+
+    async def client(by: aiohttp.ClientSession) -> None:
+        while perf_counter() < until:
+            await ask(by, url, jpeg, seen)
+
+    async with session() as by:
+        with stopwatch(seen):
+            await asyncio.gather(*(client(by) for _ in range(clients)))
+    return seen
+
+
+async def opened(url: str, jpeg: bytes, rate: float, seconds: float) -> Seen:
+    """So many requests a second, whatever becomes of those before."""
+    seen, running = Seen(), []
+    async with session() as by:
+        with stopwatch(seen):
+            started = perf_counter()
+            for number in range(int(rate * seconds)):
+                await asyncio.sleep(max(0.0, started + number / rate - perf_counter()))
+                running.append(asyncio.create_task(ask(by, url, jpeg, seen)))
+            await asyncio.gather(*running)
+    return seen
+
+
+def measure_idle(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """Memory of all processes, and the health check."""
+    del photos
+    with service() as server:
+        assert server.pid
+        family = [psutil.Process(server.pid)]
+        family += family[0].children(recursive=True)
+        pss = sum(process.memory_full_info().pss for process in family) / 2**30
+        load = wrk.drive(f"{server.url}/health", None, seconds=5, connections=1)
+    return [
+        Figure("PSS of all processes, idle", f"{pss:.2f} GiB", "≤ 1.1 GB", pss * 1.0737 <= 1.1),
+        Figure(
+            "/health, 1 connection, p50", f"{load.p50_ms:.2f} ms", "≤ 0.5 ms", load.p50_ms <= 0.5
+        ),
+    ]
+
+
+def measure_cached(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """The same thumbnail again and again."""
+    jpeg = photos["400"].path.read_bytes()
+    seen = Seen()
+
+    async def again(url: str) -> None:
+        async with session() as by:
+            for _ in range(20):
+                headers = {"Content-Type": "image/jpeg"}
+                async with by.post(url, data=jpeg, headers=headers) as answer:
+                    seen.statuses[answer.status] += 1
+                    assert answer.headers["X-Cache"] in ("miss", "hit-memory", "hit-shared")
+
+    with service() as server:
+        url = f"{server.url}{THUMBNAIL}"
+        asyncio.run(again(url))
+        many = wrk.drive(url, jpeg, seconds=6, connections=8, same=True)
+        one = wrk.drive(url, jpeg, seconds=4, connections=1, same=True)
+    return [
+        Figure(
+            "cached, 8 connections",
+            f"{many.requests_per_second:,.0f}/s, p50 {many.p50_ms:.2f} ms",
+            "≥ 3 000/s",
+            many.requests_per_second >= 3000,
+        ),
+        Figure(
+            "cached, 1 connection",
+            f"{one.requests_per_second:,.0f}/s, p50 {one.p50_ms:.2f} ms",
+            "p50 ≤ 0.6 ms",
+            one.p50_ms <= 0.6,
+        ),
+    ]
+
+
+def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """Thumbnails and the health check while AVIF encodes keep every replica busy."""
+    small, large = (photos[name].path.read_bytes() for name in ("400", "1600"))
+
+    async def beside(server: servers.Server) -> tuple[Seen, Seen, Seen]:
+        thumbnail = f"{server.url}{THUMBNAIL}"
+        await closed(thumbnail, small, 2, 1)
+        idle = await closed(thumbnail, small, 2, 6)
+        load = asyncio.create_task(closed(f"{server.url}{AVIF}", large, 6, 16))
+        await asyncio.sleep(6)  # the second replica starts meanwhile
+        busy = await closed(thumbnail, small, 2, 6)
+        return idle, busy, await load
+
+    with service(RESIZERS__MIN_REPLICAS="2") as server:
+        idle, busy, heavy = asyncio.run(beside(server))
+        url = f"{server.url}{AVIF}"
+
+        async def health() -> wrk.Load:
+            load = asyncio.create_task(closed(url, large, 6, 8))
+            await asyncio.sleep(2)
+            asked = await asyncio.to_thread(
+                wrk.drive, f"{server.url}/health", None, seconds=4, connections=1
+            )
+            await load
+            return asked
+
+        asked = asyncio.run(health())
+    ratio = busy.quantile_ms(0.99) / idle.quantile_ms(0.99)
+    return [
+        Figure(
+            "64-px thumbnails beside AVIF, p99",
+            f"{busy.quantile_ms(0.99):.1f} ms, idle {idle.quantile_ms(0.99):.1f} ms: {ratio:.1f}×, "
+            f"with {heavy.per_second:.1f} AVIF/s; other than 200: "
+            f"{sum(busy.statuses.values()) - busy.statuses[200] + busy.broken}",
+            "≤ 3×",
+            ratio <= 3,
+        ),
+        Figure(
+            "/health at full load, p99", f"{asked.p99_ms:.1f} ms", "≤ 20 ms", asked.p99_ms <= 20
+        ),
+    ]
+
+
+def measure_overload(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """Ten times what can be done, for a minute; without cheaper renditions, to compare like."""
+    jpeg = photos["800"].path.read_bytes()
+
+    async def run(url: str) -> tuple[Seen, Seen, Seen]:
+        await closed(url, jpeg, 8, 4)
+        peak = await closed(url, jpeg, 8, 10)
+        knee = await opened(url, jpeg, 0.95 * peak.per_second, 15)
+        return peak, knee, await opened(url, jpeg, 10 * peak.per_second, 60)
+
+    with service(RESIZERS__MIN_REPLICAS="2", DISPATCH__OVERLOAD__DEGRADE="false") as server:
+        peak, knee, over = asyncio.run(run(f"{server.url}{SLOW}"))
+    share = over.per_second / peak.per_second
+    ratio = over.quantile_ms(0.99) / knee.quantile_ms(0.99)
+    others = {status: count for status, count in over.statuses.items() if status not in (200, 429)}
+    return [
+        Figure(
+            "10× overload for 60 s, goodput",
+            f"{over.per_second:.1f}/s of {peak.per_second:.1f}/s at the peak: {share:.0%}; "
+            f"429: {over.statuses[429]:,}, other: {others or 0}, broken: {over.broken}",
+            "≥ 90 %",
+            share >= 0.9 and not others and not over.broken,
+        ),
+        Figure(
+            "10× overload, p99 of the admitted",
+            f"{over.quantile_ms(0.99):.0f} ms, at 95 % load {knee.quantile_ms(0.99):.0f} ms: "
+            f"{ratio:.1f}×",
+            "≤ 2×",
+            ratio <= 2,
+        ),
+    ]
+
+
+def measure_connections(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """A thousand clients at once, each asking ten times."""
+    jpeg = photos["400"].path.read_bytes()
+    seen = Seen()
+
+    async def run(url: str) -> None:
+        async def client(by: aiohttp.ClientSession) -> None:
+            for _ in range(10):
+                await ask(by, url, jpeg, seen)
+
+        async with session() as by:
+            with stopwatch(seen):
+                await asyncio.gather(*(client(by) for _ in range(1000)))
+
+    with service() as server:
+        asyncio.run(run(f"{server.url}{THUMBNAIL}"))
+    others = {status: count for status, count in seen.statuses.items() if status not in (200, 429)}
+    return [
+        Figure(
+            "1 000 connections, 10 000 thumbnails",
+            f"{dict(seen.statuses)}, broken {seen.broken}, {seen.per_second:.0f}/s, "
+            f"p99 {seen.quantile_ms(0.99):.0f} ms",
+            "no error but 429",
+            not others and not seen.broken,
+        )
+    ]
+
+
+def measure_replicas(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """One replica and two, with everything sent to them."""
+    jpeg = photos["1600"].path.read_bytes()
+    rates = []
+    for count in ("1", "2"):
+        settings = {
+            "DISPATCH__INLINE_MS": "0",
+            "RESIZERS__MIN_REPLICAS": count,
+            "RESIZERS__MAX_REPLICAS": count,
+        }
+        with service(**settings) as server:
+            url = f"{server.url}{AVIF}"
+            asyncio.run(closed(url, jpeg, 6, 3))
+            rates.append(asyncio.run(closed(url, jpeg, 6, 15)).per_second)
+    ratio = rates[1] / rates[0]
+    return [
+        Figure(
+            "1 → 2 replicas, AVIF of 1 200 px",
+            f"{rates[0]:.2f}/s → {rates[1]:.2f}/s: {ratio:.2f}×",
+            "≥ 1.8×",
+            ratio >= 1.8,
+        )
+    ]
+
+
+PARTS: dict[str, Callable[[Mapping[str, images.Photo]], list[Figure]]] = {
+    "idle": measure_idle,
+    "cached": measure_cached,
+    "fairness": measure_fairness,
+    "replicas": measure_replicas,
+    "connections": measure_connections,
+    "overload": measure_overload,
+}
+
+
+def table(figures: list[Figure]) -> str:
+    verdict = {None: "", True: "reached", False: "missed"}
+    rows = [f"| {f.what} | {f.value} | {f.goal} | {verdict[f.reached]} |" for f in figures]
+    return "\n".join(["| what | figure | goal | |", "| --- | --- | --- | --- |", *rows])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--results", type=Path, metavar="DIR", help="write a Markdown page")
+    options = parser.parse_args()
+    photos = images.prepare(images.DATA)
+    figures = []
+    for name in options.only:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        figures += PARTS[name](photos)
+        print(table(figures[-2:]), file=sys.stderr, flush=True)
+    shown = table(figures)
+    print(shown)
+    if options.results:
+        now = datetime.now(UTC)
+        about = ", ".join(f"{name}: {value}" for name, value in machine.describe().items())
+        page = (
+            f"# The service, idle, busy and overrun\n\n`{machine.command()}`, commit "
+            f"{machine.commit(images.ROOT)}, {now.isoformat(timespec='seconds')}\n\n{shown}\n\n"
+            "The service with Ray and HAProxy, and the load on it, share the cores. "
+            f"{about}\n"
+        )
+        (options.results / f"serving_{now:%Y%m%d_%H%M%S}.md").write_text(page)
+    return 1 if any(figure.reached is False for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
