@@ -183,6 +183,13 @@ class Optimizer(Protocol):
         """Do the work. Failures are returned; only programming errors and cancellation raise."""
         ...
 
+    def optimize_now(self, task: Task[Made]) -> Made | OmnishotError | None:
+        """The outcome of work that takes less time than to ask anybody for it; None of any other.
+
+        `optimize` does the rest.
+        """
+        ...
+
     @property
     def highest_effort(self) -> int | None:
         """The effort to keep to while overload lasts; None when all is well."""

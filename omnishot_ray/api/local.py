@@ -22,6 +22,11 @@ class LocalOptimizer:
 
     highest_effort = None
 
+    def optimize_now(self, task: Task[Made]) -> Made | OmnishotError | None:
+        """Nothing: all work is the thread's."""
+        del task
+        return None
+
     async def check_ready(self) -> dict[str, str]:
         """A thread is always ready."""
         return {"engine": "ok"}

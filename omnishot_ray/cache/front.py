@@ -126,6 +126,18 @@ class CachingOptimizer:
             self._begin_refresh(key, task, execute)
         return Served(found.outcome, found.cache)
 
+    @property
+    def is_near(self) -> bool:
+        """Whether there is no tier to ask beyond this node."""
+        return not self._shared
+
+    def keep(self, key: str, outcome: Outcome) -> None:
+        """Keep in memory what was made without asking: it took less time than to ask."""
+        self.executions += 1
+        if self._memory is not None and isinstance(outcome, Result) and is_complete(outcome):
+            self._counts.misses += 1
+            self._keep(key, outcome)
+
     async def invalidate(self, prefix: str) -> dict[str, int]:
         """Forget all results whose keys begin so, by tier how many; work in flight is not kept.
 

@@ -130,12 +130,8 @@ class Dispatcher:
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Choose the lane and wait for the outcome, at most `time_limit_s`."""
         try:
-            header = read_header(task.data)
-            check_header(header, self._limits)
-            if self._quarantine and self._quarantine.is_quarantined(task.digest):
-                raise _quarantined()
-            cost_ms = task.estimate_ms(header)
-            if cost_ms < self._config.loop_ms and self._fits_inline(task, header, cost_ms):
+            header, cost_ms = self._judge(task)
+            if self._is_prompt(task, header, cost_ms):
                 return run_task(task, self._limits)
             deadline = perf_counter() + self._config.time_limit_s
             if self._fits_inline(task, header, cost_ms):
@@ -147,6 +143,14 @@ class Dispatcher:
             return self._timed_out()
         except OmnishotError as error:
             return error
+
+    def optimize_now(self, task: Task[Made]) -> Made | OmnishotError | None:
+        """Do what is estimated below `loop_ms`, or say what is wrong with the task."""
+        try:
+            header, cost_ms = self._judge(task)
+        except OmnishotError as error:
+            return error
+        return run_task(task, self._limits) if self._is_prompt(task, header, cost_ms) else None
 
     async def check_ready(self) -> dict[str, str]:
         """Whether the replicas answer."""
@@ -168,6 +172,17 @@ class Dispatcher:
             offered=self._arrivals.cores(now),
             at_s=time(),
         )
+
+    def _judge(self, task: Task[Made]) -> tuple[Header, float]:
+        """The header of the picture and the estimated core-milliseconds. Raises `ImageError`."""
+        header = read_header(task.data)
+        check_header(header, self._limits)
+        if self._quarantine and self._quarantine.is_quarantined(task.digest):
+            raise _quarantined()
+        return header, task.estimate_ms(header)
+
+    def _is_prompt(self, task: Task[Made], header: Header, cost_ms: float) -> bool:
+        return cost_ms < self._config.loop_ms and self._fits_inline(task, header, cost_ms)
 
     def _timed_out(self) -> TaskTimeout:
         return TaskTimeout(

@@ -527,3 +527,16 @@ async def test_the_list_of_what_is_invalid_does_not_grow_without_end(tmp_path: P
     assert second.get_now(key()) is None, "what stood there before may have been its key"
     await first.close()
     await second.close()
+
+
+async def test_what_was_made_without_asking_is_kept(tmp_path: Path) -> None:
+    front = build_front(CacheConfig(node_dir=str(tmp_path / "node")))
+    assert front.is_near
+    front.keep(key(), result())
+    front.keep(key(2), partial_result())
+    front.keep(key(3), CorruptImage("It is broken."))
+    assert front.get_now(key()) == result()
+    assert front.get_now(key(2)) is None
+    assert front.get_now(key(3)) is None
+    assert front.executions == 3
+    await front.close()

@@ -565,3 +565,13 @@ async def test_a_failed_part_is_the_failure_of_the_whole() -> None:
     pool.sent[0].succeed()
     pool.sent[1].answer(TaskTimeout("stopped"))
     assert isinstance(await running, TaskTimeout)
+
+
+async def test_what_takes_less_time_than_to_ask_is_done_at_once() -> None:
+    dispatcher = Dispatcher(HandMovedPool(), DispatchConfig(), Limits())
+    made = dispatcher.optimize_now(task())
+    assert made is not None
+    assert is_made(made)
+    assert dispatcher.optimize_now(task(data=encode(noise(900, 900)))) is None
+    assert isinstance(dispatcher.optimize_now(task(data=b"GIF89a")), CorruptImage)
+    assert pooled(HandMovedPool()).optimize_now(task()) is None
