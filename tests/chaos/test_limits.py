@@ -66,16 +66,20 @@ def test_work_over_its_limit_is_stopped_and_then_turned_away(service: Service) -
     before = set(service.replicas("Resizer"))
     picture = unique(PHOTO)
     statuses = []
-    for _ in range(2):
+    deadline = time.monotonic() + 90
+    # Where it has to wait for a replica it is given up without being tried, and harms none.
+    while 422 not in statuses:
+        assert time.monotonic() < deadline, statuses
         started = time.perf_counter()
-        statuses.append(post(service, ENDLESS, picture)[0].status)
+        answer, content = post(service, ENDLESS, picture)
+        statuses.append(answer.status)
         assert time.perf_counter() - started < 6
         wait_for(
             lambda: post(service, POOLED, unique(SMALL))[0].status == 200, 30, "an answer to others"
         )
-    assert statuses == [504, 504]
-    answer, content = post(service, "/api/optimize?width=100", picture)
-    assert (answer.status, json.loads(content)["type"]) == (422, "/problems/quarantined")
+    assert json.loads(content)["type"] == "/problems/quarantined"
+    assert len(statuses) >= 3
+    assert set(statuses[:-1]) == {504}
     assert post(service, "/api/optimize?width=100", unique(PHOTO))[0].status == 200
 
     def replaced() -> bool:

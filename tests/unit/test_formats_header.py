@@ -240,9 +240,12 @@ _WALK_BYTES = 8 * 2**20
 def test_a_header_made_to_be_walked_is_given_up_soon(start: bytes, unit: bytes) -> None:
     """The gateway reads headers in its event loop: what takes long there stops everybody."""
     data = start + unit * (_WALK_BYTES // len(unit))
-    started = time.thread_time()
-    _header_or_error(data)
-    assert time.thread_time() - started < 0.1
+    taken = []
+    for _ in range(3):  # the best: a machine may stand still, an endless walk does not get faster
+        started = time.thread_time()
+        _header_or_error(data)
+        taken.append(time.thread_time() - started)
+    assert min(taken) < 0.1
 
 
 @pytest.mark.parametrize(
