@@ -44,10 +44,9 @@ def build_image_routes(
     router = APIRouter(tags=["images"])
 
     async def make(
-        digest: bytes, upload: Upload, wanted: tuple[Options, ...], request: Request
+        key: str, digest: bytes, upload: Upload, wanted: tuple[Options, ...], request: Request
     ) -> Answer:
-        """The result from wherever it is had soonest."""
-        key = cache_key(digest, wanted)
+        """The result named `key` from wherever it is had soonest."""
         if front and (known := front.get_now(key)):
             return Answer(known, "hit-memory")
         degraded = None
@@ -88,7 +87,7 @@ def build_image_routes(
         }
         if matches(_header(request, "if-none-match"), tag):
             return Response(status_code=304, headers=caching)
-        made = await make(digest, upload, (options,), request)
+        made = await make(key, digest, upload, (options,), request)
         if made.degraded:  # the next one may be better: nobody should keep this
             caching = {"Cache-Control": "no-store", "Vary": "Accept"}
         return rendition_response(made, _only(made.result), caching)
@@ -106,7 +105,8 @@ def build_image_routes(
         possible = tuple(options for options in wanted if isinstance(options, Options))
         made = None
         if possible:
-            made = await make(content_digest(upload.data), upload, possible, request)
+            digest = content_digest(upload.data)
+            made = await make(cache_key(digest, possible), digest, upload, possible, request)
         answer = VariantsAnswer.of(made, wanted, request.state.request_id)
         if answer.all_failed:
             raise _all_failed(answer)

@@ -29,11 +29,13 @@ def build_info_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         _refuse_options(read_query(request.query_params))  # said before the body is read
         upload = await read_upload(request, config)
         _refuse_options(upload.fields)
-        tag = info_etag(content_digest(upload.data))
+        digest = content_digest(upload.data)
+        tag = info_etag(digest)
         caching = {"ETag": tag, "Cache-Control": config.cache_control}
         if matches(", ".join(request.headers.getlist("if-none-match")), tag):
             return Response(status_code=304, headers=caching)
-        outcome = await optimizer.optimize(InfoTask(upload.data, request.state.request_id))
+        task = InfoTask(upload.data, request.state.request_id, known_digest=digest.hex())
+        outcome = await optimizer.optimize(task)
         if isinstance(outcome, OmnishotError):
             raise outcome
         headers = {
