@@ -1,8 +1,6 @@
 """Small pictures made on the spot, and the measures that compare pictures."""
 
 import io
-import itertools
-import os
 import struct
 import zlib
 from typing import Any
@@ -93,12 +91,3 @@ def psnr(one: Pixels, other: Pixels) -> float:
     assert one.shape == other.shape
     error = float(np.square(one.astype(np.float64) - other).mean())
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
-
-
-_NUMBERS = itertools.count()
-
-
-def unique(jpeg: bytes) -> bytes:
-    """The same picture in other bytes each time, so that no cache knows it: with a comment."""
-    comment = f"{os.getpid()} {next(_NUMBERS)}".encode()
-    return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + jpeg[2:]

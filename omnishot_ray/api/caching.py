@@ -14,7 +14,7 @@ from omnishot_ray.api.answers import JSON
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import cache_key, content_digest
-from omnishot_ray.api.negotiation import accepted_formats
+from omnishot_ray.api.negotiation import accepted_formats, list_header
 from omnishot_ray.api.openapi import (
     CACHE_DOCS,
     INVALIDATE_DOCS,
@@ -56,7 +56,7 @@ def build_cache_routes(
     @router.post("/api/cache/warm", **WARM_DOCS)
     async def warm(request: Request) -> Response:
         """Make renditions of one picture as `/api/optimize` would, and keep them."""
-        accept = accepted_formats(", ".join(request.headers.getlist("accept")))
+        accept = accepted_formats(list_header(request, "accept"))
         query = read_query(request.query_params)
         upload = await read_upload(request, config)
         wanted = read_variants({**upload.fields, **query}, Options(accept=accept), config)

@@ -18,7 +18,7 @@ from omnishot_ray.api.answers import (
 from omnishot_ray.api.body import Upload, read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import cache_key, content_digest, etag, matches
-from omnishot_ray.api.negotiation import accepted_formats, choose_container
+from omnishot_ray.api.negotiation import accepted_formats, choose_container, list_header
 from omnishot_ray.api.openapi import OPTIMIZE_DOCS, VARIANTS_DOCS
 from omnishot_ray.api.wanted import CHOOSERS, options_of, read_variants, values_of
 from omnishot_ray.cache.front import CachingOptimizer
@@ -70,7 +70,7 @@ def build_image_routes(
         # What is wrong in the address is said before the body is read.
         values = values_of(request.scope["query_string"])
         upload = await read_upload(request, config)
-        accept = accepted_formats(_header(request, "accept"))
+        accept = accepted_formats(list_header(request, "accept"))
         further = {name: text for name, text in upload.fields.items() if name not in values}
         if further:
             options = apply_values({**read_values(further), **values}, Options(accept=accept))
@@ -85,7 +85,7 @@ def build_image_routes(
             "Vary": "Accept",
             "X-OmniShot-Key": key,
         }
-        if matches(_header(request, "if-none-match"), tag):
+        if matches(list_header(request, "if-none-match"), tag):
             return Response(status_code=304, headers=caching)
         made = await make(key, digest, upload, (options,), request)
         if made.degraded:  # the next one may be better: nobody should keep this
@@ -99,7 +99,7 @@ def build_image_routes(
         if any(name in query for name in CHOOSERS):
             read_variants(query, Options(), config)  # said before the body is read
         upload = await read_upload(request, config)
-        accept = _header(request, "accept")
+        accept = list_header(request, "accept")
         base = Options(accept=accepted_formats(accept))
         wanted = read_variants(_merged(upload.fields, query), base, config)
         possible = tuple(options for options in wanted if isinstance(options, Options))
@@ -114,11 +114,6 @@ def build_image_routes(
         return answer.as_response(container)
 
     return router
-
-
-def _header(request: Request, name: str) -> str:
-    """A list header, all of its lines as one (RFC 9110 §5.3)."""
-    return ", ".join(request.headers.getlist(name))
 
 
 def _merged(fields: Mapping[str, str], query: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from omnishot_ray.api.answers import JSON, describe_source, server_timing
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import content_digest, info_etag, matches
+from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.openapi import INFO_DOCS
 from omnishot_ray.errors import FieldError, InvalidParameters, OmnishotError
 from omnishot_ray.imaging.info import ImageInfo
@@ -32,7 +33,7 @@ def build_info_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         digest = content_digest(upload.data)
         tag = info_etag(digest)
         caching = {"ETag": tag, "Cache-Control": config.cache_control}
-        if matches(", ".join(request.headers.getlist("if-none-match")), tag):
+        if matches(list_header(request, "if-none-match"), tag):
             return Response(status_code=304, headers=caching)
         task = InfoTask(upload.data, request.state.request_id, known_digest=digest.hex())
         outcome = await optimizer.optimize(task)

@@ -2,7 +2,14 @@
 
 from functools import lru_cache
 
+from starlette.requests import Request
+
 from omnishot_ray.imaging.formats import Format
+
+
+def list_header(request: Request, name: str) -> str:
+    """A list header, all of its lines as one (RFC 9110 §5.3)."""
+    return ", ".join(request.headers.getlist(name))
 
 
 @lru_cache(maxsize=512)

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from benchmarks.peers.wrk import unique
 from tests.integration.service import Service, wait_for
 from tests.integration.test_service import SMALL, post
-from tests.pictures import unique
 
 
 @dataclass

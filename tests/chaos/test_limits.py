@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from benchmarks.peers.wrk import unique
 from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 from tests.chaos.load import load
 from tests.integration.service import ROOT, Service, start_service, wait_for
 from tests.integration.test_service import PHOTO, SMALL, post
-from tests.pictures import unique
 
 ENDLESS = "/api/optimize?width=2200&format=avif&effort=9&gravity=center"
 POOLED = "/api/variants?platforms=instagram-post,x-post&effort=2"

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks.peers.wrk import unique
 from tests.integration.service import Service, start_service, wait_for
 from tests.integration.test_service import SMALL, post
-from tests.pictures import unique
 
 POOLED = "/api/variants?platforms=instagram-post,x-post&effort=2"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.wrk import unique
 from tests.chaos.load import load
 from tests.integration.service import Service, start_service, wait_for
 from tests.integration.test_service import SMALL, post
-from tests.pictures import unique
 from tests.redis_server import RedisServer
 
 THUMBNAIL = "/api/optimize?width=64&height=48"
