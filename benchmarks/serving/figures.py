@@ -20,6 +20,7 @@ from time import perf_counter
 
 import aiohttp
 import psutil
+import uvloop
 
 from benchmarks import machine
 from benchmarks.peers import images, servers, wrk
@@ -164,7 +165,7 @@ def measure_cached(photos: Mapping[str, images.Photo]) -> list[Figure]:
 
     with service() as server:
         url = f"{server.url}{THUMBNAIL}"
-        asyncio.run(again(url))
+        uvloop.run(again(url))
         many = wrk.drive(url, jpeg, seconds=6, connections=8, same=True)
         one = wrk.drive(url, jpeg, seconds=4, connections=1, same=True)
     return [
@@ -197,7 +198,7 @@ def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
         return idle, busy, await load
 
     with service(RESIZERS__MIN_REPLICAS="2") as server:
-        idle, busy, heavy = asyncio.run(beside(server))
+        idle, busy, heavy = uvloop.run(beside(server))
         url = f"{server.url}{AVIF}"
 
         async def health() -> wrk.Load:
@@ -209,7 +210,7 @@ def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
             await load
             return asked
 
-        asked = asyncio.run(health())
+        asked = uvloop.run(health())
     ratio = busy.quantile_ms(0.99) / idle.quantile_ms(0.99)
     return [
         Figure(
@@ -237,7 +238,7 @@ def measure_overload(photos: Mapping[str, images.Photo]) -> list[Figure]:
         return peak, knee, await opened(url, jpeg, 10 * peak.per_second, 60)
 
     with service(RESIZERS__MIN_REPLICAS="2", DISPATCH__OVERLOAD__DEGRADE="false") as server:
-        peak, knee, over = asyncio.run(run(f"{server.url}{SLOW}"))
+        peak, knee, over = uvloop.run(run(f"{server.url}{SLOW}"))
     share = over.per_second / peak.per_second
     ratio = over.quantile_ms(0.99) / knee.quantile_ms(0.99)
     others = {status: count for status, count in over.statuses.items() if status not in (200, 429)}
@@ -274,7 +275,7 @@ def measure_connections(photos: Mapping[str, images.Photo]) -> list[Figure]:
                 await asyncio.gather(*(client(by) for _ in range(1000)))
 
     with service() as server:
-        asyncio.run(run(f"{server.url}{THUMBNAIL}"))
+        uvloop.run(run(f"{server.url}{THUMBNAIL}"))
     others = {status: count for status, count in seen.statuses.items() if status not in (200, 429)}
     return [
         Figure(
@@ -299,8 +300,8 @@ def measure_replicas(photos: Mapping[str, images.Photo]) -> list[Figure]:
         }
         with service(**settings) as server:
             url = f"{server.url}{AVIF}"
-            asyncio.run(closed(url, jpeg, 6, 3))
-            rates.append(asyncio.run(closed(url, jpeg, 6, 15)).per_second)
+            uvloop.run(closed(url, jpeg, 6, 3))
+            rates.append(uvloop.run(closed(url, jpeg, 6, 15)).per_second)
     ratio = rates[1] / rates[0]
     return [
         Figure(

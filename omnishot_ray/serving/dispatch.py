@@ -159,7 +159,8 @@ class Dispatcher:
     @property
     def highest_effort(self) -> int | None:
         """The effort to keep to while overload lasts; None when all is well."""
-        return self._config.overload.effort if self._overload.lasts else None
+        overload = self._config.overload
+        return overload.effort if overload.degrade and self._overload.lasts else None
 
     def report_load(self) -> GatewayLoad:
         """What waits here, for the autoscaler."""
@@ -247,7 +248,8 @@ class Dispatcher:
         waiting = Waiting(task, cost_ms, outcome, now, deadline)
         self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
-            self._queue.push(waiting, self._drain.per_ms(self._pool.replicas))
+            drain_rate = self._drain.per_ms(self._pool.replicas)
+            self._queue.push(waiting, drain_rate, self._overload.lasts)
         except Overloaded:
             self._overload.note(1.0)
             raise

@@ -47,9 +47,9 @@ class Overload:
 
     @property
     def lasts(self) -> bool:
-        """Whether renditions should be made cheaper now."""
+        """Whether there has been too much work for a while."""
         self._turn_over()
-        return self._lasts and self._config.degrade
+        return self._lasts
 
     def _turn_over(self) -> None:
         since = self._contrary_since

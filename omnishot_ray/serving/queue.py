@@ -6,6 +6,7 @@ work goes first, and nobody starves: whatever comes later than a task's rank goe
 
 import heapq
 import itertools
+import math
 from asyncio import Future
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,12 +32,26 @@ class Waiting:
     """Its place in the line, kept when it comes back; the second part parts equals."""
 
 
+_MORE_THAN_NOTHING = (
+    "max_waiting_s",
+    "standing_s",
+    "max_waiting_ms",
+    "batch_ms",
+    "batch_max",
+    "batch_max_bytes",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class QueueConfig:
     """How much may wait, and how much leaves at once."""
 
     max_waiting_s: float = 5.0
-    """How long the line may be: the estimated work in it over the rate it is worked off at."""
+    """How long the line may be: the estimated work in it over the rate it is worked off at. A burst
+    is worth waiting for."""
+    standing_s: float = 0.3
+    """How long it may be once overload lasts: a line that does not get shorter makes everybody late
+    and nobody more served (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
     max_waiting_ms: float = 60_000.0
     """Estimated core-milliseconds that may wait in one gateway, however fast it is."""
     ageing_s: float = 0.5
@@ -53,7 +68,7 @@ class QueueConfig:
     batch_max_bytes: int = 48 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        for name in ("max_waiting_s", "max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"):
+        for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0")
         for name in ("ageing_s", "cost_weight", "hop_ms"):
@@ -80,15 +95,15 @@ class TaskQueue:
         """The share of the bound that is taken."""
         return self.waiting_ms / self._bound_ms if self._heap else 0.0
 
-    def push(self, waiting: Waiting, drain_rate: float) -> None:
+    def push(self, waiting: Waiting, drain_rate: float, overload_lasts: bool = False) -> None:
         """Add a task.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool). Raises `Overloaded` with the time after which there should be room again.
         """
-        self._bound_ms = min(
-            self._config.max_waiting_ms, self._config.max_waiting_s * 1000.0 * drain_rate
-        )
+        config = self._config
+        bound_s = min(config.max_waiting_s, config.standing_s if overload_lasts else math.inf)
+        self._bound_ms = min(config.max_waiting_ms, bound_s * 1000.0 * drain_rate)
         if self.waiting_ms + waiting.cost_ms > self._bound_ms:
             self._forget_abandoned()
         excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms

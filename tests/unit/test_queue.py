@@ -191,6 +191,14 @@ def test_the_line_is_as_long_as_the_time_it_takes(waiting: Make) -> None:
     assert queue.fill == pytest.approx(1.0)
 
 
+def test_a_line_that_stands_is_made_shorter(waiting: Make) -> None:
+    queue = filled(QueueConfig(max_waiting_s=2, standing_s=0.5), [waiting(cost=400)])
+    with pytest.raises(Overloaded):
+        queue.push(waiting(cost=400), 1, overload_lasts=True)
+    queue.push(waiting(cost=400), 1)
+    assert len(queue) == 2
+
+
 def test_a_returned_task_keeps_its_place_and_is_never_shed(waiting: Make) -> None:
     queue = filled(QueueConfig(max_waiting_ms=30, batch_max=1), [waiting(n) for n in "abc"])
     (first,) = queue.pop_batch()
@@ -228,7 +236,8 @@ def test_nobody_starves(waiting: Make, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["max_waiting_s", "max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"]
+    "name",
+    ["max_waiting_s", "standing_s", "max_waiting_ms", "batch_ms", "batch_max", "batch_max_bytes"],
 )
 @pytest.mark.parametrize("value", [0, -1])
 def test_every_bound_is_more_than_nothing(name: str, value: int) -> None:
