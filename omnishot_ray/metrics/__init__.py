@@ -1,1 +1,1 @@
-"""What is measured, and the tables that it is aggregated in."""
+"""What is measured, kept in Arrow tables, and asked: samples in, figures out. Knows no Ray."""

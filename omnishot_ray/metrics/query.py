@@ -1,0 +1,62 @@
+"""A question to the tables, and who can be asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from omnishot_ray.metrics.samples import Sample
+
+FUNCTIONS = ("count", "rate", "sum", "avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
+"""`count` is rows, `rate` rows a second; the others are of a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """`p99` of `total_ms`; `count` and `rate` need no column."""
+
+    function: str
+    column: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the column in the answer: `p99_total_ms`, `count`."""
+        return f"{self.function}_{self.column}" if self.column else self.function
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Rows of the last `window_s` seconds before `until_s` (now when None).
+
+    With `step_s` the answer has a row for each step of time, its beginning in `at_s`. `where` holds
+    the allowed values of columns.
+    """
+
+    table: str
+    window_s: float
+    aggregates: tuple[Aggregate, ...] = (Aggregate("count"),)
+    group_by: tuple[str, ...] = ()
+    where: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
+    step_s: float | None = None
+    until_s: float | None = None
+
+
+class Metrics(Protocol):
+    """Where samples go and figures come from: the hub, or a store in the same process."""
+
+    def record(self, sample: Sample) -> None:
+        """Take note of it. Never waits, never raises; drops with a count when behind."""
+        ...
+
+    async def query(self, query: Query) -> pa.Table:
+        """Columns: `at_s` where the query has a step, those of `group_by`, the aggregates.
+
+        Raises `InvalidParameters` for a table, column or function that is not there, and
+        `EngineUnavailable` when the hub does not answer.
+        """
+        ...
+
+    async def alerts(self) -> list[dict[str, Any]]:
+        """Active ones first, then those resolved of late, the newest first."""
+        ...
