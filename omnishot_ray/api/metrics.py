@@ -100,14 +100,14 @@ def build_metrics_routes(metrics: LiveMetrics, config: MetricsConfig) -> APIRout
     return router
 
 
-def read_window(text: str, default_s: float, longest_s: float) -> float:
+def read_window(text: str, default_s: float, longest_s: float, name: str = "window") -> float:
     """Seconds of `90`, `90s`, `5m`, `2h` or `7d`. Raises `InvalidParameters`."""
     if not text:
         return default_s
     found = _WINDOW.fullmatch(text)
     seconds = float(found[1]) * _SECONDS[found[2] or "s"] if found else 0.0
     if not 1.0 <= seconds <= longest_s:
-        _refuse("window", f"from 1s to {longest_s / 86_400:g}d, such as 90s, 5m, 2h or 7d")
+        _refuse(name, f"from 1s to {longest_s / 86_400:g}d, such as 90s, 5m, 2h or 7d")
     return seconds
 
 
@@ -138,7 +138,7 @@ def read_question(given: dict[str, str], default_s: float, longest_s: float) -> 
         tuple(aggregates),
         _names(given.get("group_by", "")),
         where,
-        read_window(given["step"], 1.0, longest_s) if given.get("step") else None,
+        read_window(given["step"], 1.0, longest_s, "step") if given.get("step") else None,
     )
 
 

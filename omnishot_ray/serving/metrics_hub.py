@@ -230,6 +230,8 @@ def begin_hub(config: MetricsConfig) -> Any:
         lifetime="detached",
         num_cpus=0,
         max_restarts=-1,
+        # A worker of its own, without what only replicas need: 50 MB and a second of imports.
+        runtime_env={"env_vars": {"OMNIPRELOAD_NOTHING": "1", "OMP_NUM_THREADS": "1"}},
     )
     return actor.remote(config)
 
