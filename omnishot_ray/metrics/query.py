@@ -11,6 +11,9 @@ from omnishot_ray.metrics.samples import Sample
 FUNCTIONS = ("count", "rate", "sum", "avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
 """`count` is rows, `rate` rows a second; the others are of a column."""
 
+MOST_SAMPLES = 200_000
+"""Of one answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
@@ -59,4 +62,32 @@ class Metrics(Protocol):
 
     async def alerts(self) -> list[dict[str, Any]]:
         """Active ones first, then those resolved of late, the newest first."""
+        ...
+
+
+class LiveMetrics(Metrics, Protocol):
+    """Also what is made of all tables at once, for those who watch the service."""
+
+    async def snapshot(
+        self, window_s: float, group_by: tuple[str, ...] = (), functions: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """The figures of `GET /api/metrics`.
+
+        Raises as `query` does.
+        """
+        ...
+
+    async def samples(self, table: str, window_s: float) -> pa.Table:
+        """The newest samples as they came, at most `MOST_SAMPLES`, in the order of time.
+
+        Raises as `query` does.
+        """
+        ...
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Everything for Prometheus in the format that `accept` prefers, and its content type."""
+        ...
+
+    async def check_ready(self) -> str:
+        """`ok` when the hub answers, else what is the matter."""
         ...
