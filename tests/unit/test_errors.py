@@ -17,9 +17,12 @@ from omnishot_ray.errors import (
     Overloaded,
     RateLimited,
     RequestError,
+    StorageUnavailable,
+    UpstreamError,
+    UpstreamResting,
 )
 
-BRANCHES = {OmnishotError, RequestError, ImageError, CapacityError}
+BRANCHES = {OmnishotError, RequestError, ImageError, CapacityError, UpstreamError}
 CLASSES = [
     cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, OmnishotError)
 ]
@@ -62,7 +65,7 @@ def test_a_leaf_has_a_title_and_a_meaning_of_its_own(cls: type[OmnishotError]) -
 
 
 def sample(cls: type[OmnishotError]) -> OmnishotError:
-    if cls in (Overloaded, RateLimited):
+    if cls in (Overloaded, RateLimited, StorageUnavailable, UpstreamResting):
         return cls("Too much", 2.5)
     return cls("What was wrong", (FieldError("width", "what would be right"),))
 
