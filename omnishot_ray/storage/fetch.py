@@ -225,9 +225,13 @@ class Fetcher:
         if status >= 500 or status in _WORTH_A_RETRY:
             raise UpstreamFailed(f"{url.raw_host} answered {status}.")
         if status != 200:
-            raise UpstreamRefused(f"{url.raw_host} answered {status}; 200 with a picture is wanted.")
+            raise UpstreamRefused(
+                f"{url.raw_host} answered {status}; 200 with a picture is wanted."
+            )
         if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            raise UpstreamRefused(f"{url.raw_host} sent a compressed answer that was not asked for.")
+            raise UpstreamRefused(
+                f"{url.raw_host} sent a compressed answer that was not asked for."
+            )
 
     async def _read(self, url: "URL", answer: "ClientResponse") -> bytes:
         limit = self._config.max_bytes
@@ -245,8 +249,8 @@ class Fetcher:
     def _too_large(self, url: "URL") -> SourceTooLarge:
         limit = self._config.max_bytes
         return SourceTooLarge(
-            f"{url.raw_host} sends more than {limit} bytes ({limit / 2**20:g} MiB), the most that is "
-            "fetched; name a smaller file."
+            f"{url.raw_host} sends more than {limit} bytes ({limit / 2**20:g} MiB); "
+            "name a smaller file."
         )
 
     def _circuit(self, name: str) -> Circuit:

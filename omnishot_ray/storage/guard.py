@@ -34,7 +34,8 @@ class _Allowed:
 
 
 def read_allowed(entry: str) -> _Allowed:
-    """`host`, `10.0.0.5`, `10.0.0.0/8`, `fd00::/8`, each but the last with `:port`; `[fd00::/8]:port`.
+    """One entry: `host`, `10.0.0.5`, `10.0.0.0/8`, `fd00::/8`, and with a port `host:8080`,
+    `10.0.0.0/8:8080`, `[fd00::/8]:8080`.
 
     Raises `ValueError`.
     """
@@ -136,7 +137,7 @@ class Guard:
         return _refused(f"{host} is not at a public address")
 
     def _may_have(self, host: str, port: int) -> bool:
-        """Whether the port can be right for this host; networks are not known before it resolves."""
+        """Whether the port can be right; which network it is, is not known before it resolves."""
         return port in self._ports or any(
             one.port == port and (one.network is not None or one.name == host.rstrip("."))
             for one in self._allowed

@@ -61,9 +61,7 @@ class Outbound:
         session = self._sessions.get(trusted)
         if session is None:
             session = self._sessions[trusted] = self._open_session(trusted)
-        return await session.request(
-            method, url, headers=headers, data=body, allow_redirects=False
-        )
+        return await session.request(method, url, headers=headers, data=body, allow_redirects=False)
 
     async def close(self) -> None:
         """Let go of connections and threads."""
