@@ -107,13 +107,12 @@ def check_path(path: str) -> str:
     plain = all(
         part not in ("", ".", "..")
         and len(part.encode("utf-8", "surrogatepass")) <= 255
-        and not any(char < " " or char in "\\\x7f" or 0xD800 <= ord(char) < 0xE000 for char in part)
+        and not any(char < " " or char in "\\\x7f\ufffd" for char in part)
+        and part.isprintable()
         for part in parts
     )
     if not plain or len(path) > 1024:
-        raise AddressRefused(
-            "This path is not allowed; write it plainly, folder/name, without ., .., // or \\."
-        )
+        raise AddressRefused("a path is written plainly, folder/name, without ., .., // or \\.")
     return path
 
 

@@ -93,6 +93,8 @@ class Guard:
                 url = exact  # signed addresses have to be sent as they are written
         except ValueError:
             raise _unreadable("it cannot be read") from None
+        if not url.scheme:
+            raise _unreadable("it has to begin with http:// or https://")
         if url.scheme not in ("http", "https"):
             raise _refused("only http:// and https:// are fetched")
         if not host or port is None:

@@ -1,13 +1,14 @@
 """A source by its address: from the web past the guard, or from a store under an allowed root."""
 
 import asyncio
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from omnishot_ray.errors import SourceTooLarge, UpstreamRefused
 from omnishot_ray.storage.config import StorageConfig
 from omnishot_ray.storage.fetch import FetchConfig, Fetched, Fetcher
 from omnishot_ray.storage.folders import TooLarge
-from omnishot_ray.storage.outbound import Resolver
+from omnishot_ray.storage.outbound import OpenSocket, Resolver
 from omnishot_ray.storage.roots import Roots
 
 _STORES = ("s3://", "gs://", "file://")
@@ -18,10 +19,14 @@ class Sources:
     """Reads `http://`, `https://`, `s3://`, `gs://`, `file://`. Only for one event loop."""
 
     def __init__(
-        self, fetch: FetchConfig, storage: StorageConfig, resolver: Resolver | None = None
+        self,
+        fetch: FetchConfig,
+        storage: StorageConfig,
+        resolver: Resolver | None = None,
+        open_socket: OpenSocket = socket.socket,
     ) -> None:
         """Raises `ValueError`. Nothing is opened before the first source."""
-        self._fetcher = Fetcher(fetch, resolver)
+        self._fetcher = Fetcher(fetch, resolver, open_socket)
         self._roots = Roots(storage.source_roots, "url")
         self._max_bytes = fetch.max_bytes
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="source")
