@@ -77,6 +77,8 @@ class FetchConfig:
             raise ValueError("max_redirects must not be negative")
         if not all(0 < port < 65536 for port in self.ports):
             raise ValueError("ports must be 1 to 65535")
+        if self.ca_file and not self.ca_file.startswith("/"):
+            raise ValueError("ca_file must be an absolute path")
         for entry in self.allow:
             read_allowed(entry)
         for entry in self.deny:

@@ -107,8 +107,8 @@ def check_path(path: str) -> str:
     plain = all(
         part not in ("", ".", "..")
         and len(part.encode("utf-8", "surrogatepass")) <= 255
-        and not any(char < " " or char in "\\\x7f\ufffd" for char in part)
         and part.isprintable()
+        and not set(part) & set("\\\ufffd")  # the latter stands for what is no UTF-8
         for part in parts
     )
     if not plain or len(path) > 1024:
