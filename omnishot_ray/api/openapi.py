@@ -189,7 +189,8 @@ _VARIANTS_SCHEMA = {
     },
 }
 
-_FAILURES = problem_docs(400, 401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+_FAILURE_STATUSES = (400, 401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+_FAILURES = problem_docs(*_FAILURE_STATUSES)
 
 _CACHE_HEADERS = {
     "X-Cache": {
@@ -453,14 +454,7 @@ WARM_DOCS = json_docs(
             }
         },
     },
-    400,
-    408,
-    413,
-    415,
-    422,
-    502,
-    503,
-    504,
+    *_FAILURE_STATUSES,
 )
 WARM_DOCS["openapi_extra"] = {
     "parameters": [*_VARIANTS_PARAMETERS, *_OPTION_PARAMETERS],
