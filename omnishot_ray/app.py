@@ -79,4 +79,6 @@ def assemble(settings: Settings) -> Application:
         settings.limits,
         settings.cache,
         settings.metrics,
+        settings.fetch,
+        settings.storage,
     )

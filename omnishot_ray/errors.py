@@ -10,7 +10,9 @@
     │   ├── RequestTimeout          the client was too slow to send
     │   ├── KeyMissing              an API key is wanted, none was sent
     │   ├── KeyRefused              the API key that was sent is not one of ours
-    │   └── OriginRefused           a web page of another origin asks what it may not
+    │   ├── OriginRefused           a web page of another origin asks what it may not
+    │   ├── AddressRefused          the address is not one that may be read from or written to
+    │   └── SourceTooLarge          what is at the address has more bytes than are accepted
     ├── ImageError                  the picture itself is the trouble
     │   ├── UnsupportedFormat       not one of the allowed formats, told from its bytes
     │   ├── CorruptImage            right format, cannot be decoded
@@ -22,6 +24,13 @@
     │   ├── RateLimited             this caller has asked too often
     │   ├── TaskTimeout             the time limit passed
     │   └── EngineUnavailable       no replica could finish the work
+    ├── UpstreamError               another server or a store is the trouble
+    │   ├── UpstreamRefused         it answered, and will answer the same again
+    │   ├── UpstreamFailed          it could not be reached, or failed
+    │   ├── UpstreamTimeout         it took too long
+    │   ├── UpstreamResting         it failed often lately and is left alone for a while
+    │   ├── NotStored               nothing is stored under that name (any more)
+    │   └── StorageUnavailable      the store cannot be reached, or is full
     ├── InternalError               a fault of ours
     └── ConfigError                 a setting is wrong (start-up only)
 
@@ -131,6 +140,20 @@ class OriginRefused(RequestError):
     title = "Not allowed from this origin"
 
 
+class AddressRefused(RequestError):
+    """The address is not one that may be read from or written to."""
+
+    code = "address-refused"
+    title = "Address not allowed"
+
+
+class SourceTooLarge(RequestError):
+    """What is at the address has more bytes than are accepted."""
+
+    code = "source-too-large"
+    title = "Source too large"
+
+
 class ImageError(OmnishotError):
     """The picture itself is the trouble."""
 
@@ -212,6 +235,66 @@ class EngineUnavailable(CapacityError):
 
     code = "engine-unavailable"
     title = "No engine available"
+
+
+class UpstreamError(OmnishotError):
+    """Another server or a store is the trouble."""
+
+
+class UpstreamRefused(UpstreamError):
+    """The other server answered with a refusal, and would again."""
+
+    code = "upstream-refused"
+    title = "Source refused"
+
+
+class UpstreamFailed(UpstreamError):
+    """The other server could not be reached, or failed."""
+
+    code = "upstream-failed"
+    title = "Source failed"
+    retryable = True
+
+
+class UpstreamTimeout(UpstreamError):
+    """The other server took too long."""
+
+    code = "upstream-timeout"
+    title = "Source took too long"
+    retryable = True
+
+
+class UpstreamResting(UpstreamError):
+    """The other server failed often lately; `retry_after_s` is when it is tried again."""
+
+    code = "upstream-resting"
+    title = "Source left alone for a while"
+    retryable = True
+
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.args = (detail, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class NotStored(UpstreamError):
+    """Nothing is stored under that name, or not any more."""
+
+    code = "not-stored"
+    title = "Nothing stored there"
+
+
+class StorageUnavailable(UpstreamError):
+    """The store cannot be reached or is full; `retry_after_s` is when to try again."""
+
+    code = "storage-unavailable"
+    title = "Storage not available"
+    retryable = True
+
+    def __init__(self, detail: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(detail)
+        self.args = (detail, retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class InternalError(OmnishotError):

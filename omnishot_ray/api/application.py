@@ -31,6 +31,7 @@ from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.local import LocalMetrics
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
+from omnishot_ray.storage.sources import Sources
 
 if TYPE_CHECKING:
     from omnishot_ray.api.ratelimits import RateLimits
@@ -47,6 +48,7 @@ def create_app(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
     *,
     server_sends_request_id: bool = False,
     metrics: LiveMetrics | None = None,
@@ -54,11 +56,13 @@ def create_app(
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
+    Requests may name their pictures where there are `sources`.
+
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
     """
     watching = (metrics, metrics_config or MetricsConfig()) if metrics else None
-    routers = _build_routers(optimizer, config, front, watching)
+    routers = _build_routers(optimizer, config, front, watching, sources)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -105,13 +109,14 @@ def _build_routers(
     config: ApiConfig,
     front: CachingOptimizer | None = None,
     watching: tuple[LiveMetrics, MetricsConfig] | None = None,
+    sources: Sources | None = None,
 ) -> tuple[APIRouter, ...]:
     metrics = watching[0] if watching else None
     return (
-        build_image_routes(optimizer, config, front),
-        build_info_routes(optimizer, config),
-        build_operation_routes(optimizer, front, metrics),
-        build_cache_routes(optimizer, config, front),
+        build_image_routes(optimizer, config, front, sources),
+        build_info_routes(optimizer, config, sources),
+        build_operation_routes(optimizer, front, metrics, sources),
+        build_cache_routes(optimizer, config, front, sources),
         *([build_metrics_routes(*watching)] if watching else ()),
     )
 

@@ -21,6 +21,8 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.KeyMissing: 401,
     errors.KeyRefused: 403,
     errors.OriginRefused: 403,
+    errors.AddressRefused: 403,
+    errors.SourceTooLarge: 413,
     errors.UnsupportedFormat: 415,
     errors.CorruptImage: 422,
     errors.LimitExceeded: 422,
@@ -30,6 +32,12 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.RateLimited: 429,
     errors.TaskTimeout: 504,
     errors.EngineUnavailable: 503,
+    errors.UpstreamRefused: 502,
+    errors.UpstreamFailed: 502,
+    errors.UpstreamTimeout: 504,
+    errors.UpstreamResting: 503,
+    errors.NotStored: 404,
+    errors.StorageUnavailable: 503,
     errors.InternalError: 500,
 }
 """Status of each error; a class that is not listed takes its nearest ancestor's, else 500."""
@@ -77,7 +85,12 @@ def http_problem_response(status: int, detail: str, instance: str, headers: Any 
 
 def _headers_of(error: OmnishotError) -> dict[str, str]:
     match error:
-        case errors.Overloaded() | errors.RateLimited():
+        case (
+            errors.Overloaded()
+            | errors.RateLimited()
+            | errors.UpstreamResting()
+            | errors.StorageUnavailable()
+        ):
             return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
         case errors.EngineUnavailable():
             return {"Retry-After": "1"}

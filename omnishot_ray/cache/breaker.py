@@ -1,23 +1,12 @@
-"""Keeps a store that is down from slowing every request: after some failures it is left alone.
-
-pybreaker counts and decides. Its `calling()` is not used around awaits: a caller who goes away in
-the middle would count as a failure of the store, or, with `CancelledError` excluded, as a success
-that closes a half-open circuit (pybreaker 1.4, `CircuitBreakerState.generator_call`), and while it
-is half-open everybody may call. So operations run outside, their outcomes are told to it, and one
-caller at a time tries a half-open circuit.
-"""
+"""Keeps a store that is down from slowing every request: after some failures it is left alone."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import pybreaker
-
 from omnishot_ray.cache.tiers import Counts, Entry, Tier
-
-logger = logging.getLogger(__name__)
+from omnishot_ray.circuit import Circuit
 
 T = TypeVar("T")
 
@@ -37,77 +26,33 @@ class Breaker:
         reset_timeout_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name = name
-        self._reset_timeout_s = reset_timeout_s
-        self._clock = clock
-        self._trying = False
-        self._opened_at = 0.0
-        self._circuit = pybreaker.CircuitBreaker(
-            fail_max=fail_max,
-            reset_timeout=reset_timeout_s,
-            throw_new_error_on_trip=False,
-            name=name,
-        )
+        self._circuit = Circuit(name, fail_max, reset_timeout_s, clock)
         self.errors = 0
         self.skipped = 0
 
     @property
     def state(self) -> str:
         """`closed` is well, `open` leaves the store alone, `half-open` tries it once."""
-        return self._circuit.current_state
+        return self._circuit.state
 
     async def run(self, operation: Callable[[], Awaitable[T]], otherwise: T, timeout_s: float) -> T:
         """The value of the operation, or `otherwise` when it fails, takes too long or is skipped.
 
         A failure of any kind is one of the store: no cache is worth a request.
         """
-        if self.state == pybreaker.STATE_OPEN and self._rested():
-            self._circuit.half_open()
-        trial = self.state == pybreaker.STATE_HALF_OPEN
-        if self.state == pybreaker.STATE_OPEN or (trial and self._trying):
-            self.skipped += 1
-            return otherwise
-        self._trying = trial
-        try:
-            async with asyncio.timeout(timeout_s):
-                value = await operation()
-        except Exception as error:
-            self._note(error)
-            return otherwise
-        else:
-            self._note(None)
+        with self._circuit.turn() as may:
+            if not may:
+                self.skipped += 1
+                return otherwise
+            try:
+                async with asyncio.timeout(timeout_s):
+                    value = await operation()
+            except Exception as error:
+                self.errors += 1
+                self._circuit.note(error)
+                return otherwise
+            self._circuit.note(None)
             return value
-        finally:
-            if trial:
-                self._trying = False
-
-    def _rested(self) -> bool:
-        return self._clock() - self._opened_at >= self._reset_timeout_s
-
-    def _note(self, error: Exception | None) -> None:
-        self.errors += error is not None
-        before = self.state
-        if before == pybreaker.STATE_OPEN:
-            return  # begun before it opened: old news
-        try:
-            self._circuit.call(_tell, error)
-        except Exception as told:
-            if told is not error:
-                raise
-        if self.state == before:
-            return
-        if self.state == pybreaker.STATE_OPEN:
-            self._opened_at = self._clock()
-            logger.warning(
-                "%s is left alone for %g s: %r", self._name, self._reset_timeout_s, error
-            )
-        else:
-            logger.warning("%s is used again", self._name)
-
-
-def _tell(error: Exception | None) -> None:
-    if error is not None:
-        raise error
 
 
 class GuardedTier:

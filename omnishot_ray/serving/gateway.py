@@ -22,6 +22,9 @@ from omnishot_ray.serving.metrics_hub import HubMetrics
 from omnishot_ray.serving.parcels import Hatch
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Gateway:
         limits: Limits,
         cache: CacheConfig,
         metrics: MetricsConfig,
+        fetch: FetchConfig,
+        storage: StorageConfig,
     ) -> None:
         gateway_id = secrets.token_hex(4)
         self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics) if metrics.enabled else None
@@ -45,6 +50,7 @@ class Gateway:
             self._metrics.start("gateway", self._gauge)  # first: the hub takes a while to begin
         self._pool = ReplicaPool(resizers, Hatch(cache.node_dir))
         self._front = build_front(cache)
+        self._sources = Sources(fetch, storage)
         self._dispatcher = Dispatcher(
             self._pool,
             dispatch,
@@ -61,6 +67,7 @@ class Gateway:
             self._dispatcher,
             self._api,
             self._front,
+            self._sources,
             server_sends_request_id=True,
             metrics=self._metrics,
             metrics_config=self._metrics_config,

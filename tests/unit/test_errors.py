@@ -17,9 +17,12 @@ from omnishot_ray.errors import (
     Overloaded,
     RateLimited,
     RequestError,
+    StorageUnavailable,
+    UpstreamError,
+    UpstreamResting,
 )
 
-BRANCHES = {OmnishotError, RequestError, ImageError, CapacityError}
+BRANCHES = {OmnishotError, RequestError, ImageError, CapacityError, UpstreamError}
 CLASSES = [
     cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, OmnishotError)
 ]
@@ -62,7 +65,7 @@ def test_a_leaf_has_a_title_and_a_meaning_of_its_own(cls: type[OmnishotError]) -
 
 
 def sample(cls: type[OmnishotError]) -> OmnishotError:
-    if cls in (Overloaded, RateLimited):
+    if cls in (Overloaded, RateLimited, StorageUnavailable, UpstreamResting):
         return cls("Too much", 2.5)
     return cls("What was wrong", (FieldError("width", "what would be right"),))
 
@@ -78,13 +81,15 @@ def test_an_error_survives_the_way_between_processes(cls: type[OmnishotError]) -
 
 
 def test_when_to_come_back_survives_too() -> None:
-    for cls in (Overloaded, RateLimited):
+    for cls in (Overloaded, RateLimited, StorageUnavailable, UpstreamResting):
         assert pickle.loads(pickle.dumps(cls("Too much", 2.5))).retry_after_s == 2.5
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_only_waiting_helps_against_what_is_retryable(cls: type[OmnishotError]) -> None:
-    may_help = issubclass(cls, CapacityError | errors.RequestTimeout | errors.InternalError)
+    may_help = issubclass(
+        cls, CapacityError | UpstreamError | errors.RequestTimeout | errors.InternalError
+    ) and cls not in (UpstreamError, errors.UpstreamRefused, errors.NotStored)
     assert cls.retryable is may_help
 
 
@@ -93,8 +98,8 @@ def test_every_error_has_its_status(cls: type[OmnishotError]) -> None:
     assert cls in STATUS
     assert status_of(sample(cls)) == STATUS[cls]
     assert (STATUS[cls] >= 500) is (
-        issubclass(cls, CapacityError | errors.InternalError)
-        and cls not in (Overloaded, RateLimited)
+        issubclass(cls, CapacityError | UpstreamError | errors.InternalError)
+        and cls not in (Overloaded, RateLimited, errors.NotStored)
     )
 
 
