@@ -19,8 +19,8 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.jobs.webhooks import WebhookConfig
+from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
 from omnishot_ray.storage.config import StorageConfig
