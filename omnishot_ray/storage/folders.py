@@ -129,13 +129,13 @@ def storage_faults() -> Iterator[None]:
                 "This path is not allowed: a part of it is a link, or a file in place of a folder, "
                 "or too long."
             ) from error
-        if error.errno in _FULL:
-            raise StorageUnavailable(
-                "The storage is full; nothing was kept. Try again later.", FULL_AGAIN_S
-            ) from error
-        raise unavailable() from error
+        raise unavailable(error) from error
 
 
-def unavailable() -> StorageUnavailable:
+def unavailable(error: Exception | None = None) -> StorageUnavailable:
     """What is said of a store that does not answer as it should."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return StorageUnavailable(
+            "The storage is full; nothing was kept. Try again later.", FULL_AGAIN_S
+        )
     return StorageUnavailable("The storage cannot be reached; try again soon.", DOWN_AGAIN_S)
