@@ -29,7 +29,7 @@ class MemoryStore(Store):
         """A job."""
         return self._rows.jobs.get(job_id)
 
-    def list(self, wanted: Filter) -> Sequence[Job]:
+    def find(self, wanted: Filter) -> Sequence[Job]:
         """Jobs, the newest first."""
         with self._lock:
             jobs = sorted(self._rows.jobs.values(), key=lambda job: job.id, reverse=True)

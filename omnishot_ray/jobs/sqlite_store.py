@@ -87,7 +87,7 @@ class SqliteStore(Store):
         with self._translated():
             return _SqliteRows(self._connection()).job(job_id)
 
-    def list(self, wanted: Filter) -> Sequence[Job]:
+    def find(self, wanted: Filter) -> Sequence[Job]:
         """Jobs, the newest first."""
         conditions: list[str] = []
         values: list[str | int] = []

@@ -178,7 +178,7 @@ class Store(ABC):
         """A job."""
 
     @abstractmethod
-    def list(self, wanted: Filter) -> Sequence[Job]:
+    def find(self, wanted: Filter) -> Sequence[Job]:
         """Jobs, the newest first."""
 
     @abstractmethod
