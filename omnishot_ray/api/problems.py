@@ -22,6 +22,10 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.OriginRefused: 403,
     errors.AddressRefused: 403,
     errors.SourceTooLarge: 413,
+    errors.JobUnknown: 404,
+    errors.JobConflict: 409,
+    errors.KeyInFlight: 409,
+    errors.KeyMismatch: 422,
     errors.UnsupportedFormat: 415,
     errors.CorruptImage: 422,
     errors.LimitExceeded: 422,
@@ -89,7 +93,7 @@ def _headers_of(error: OmnishotError) -> dict[str, str]:
             | errors.StorageUnavailable()
         ):
             return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
-        case errors.EngineUnavailable():
+        case errors.EngineUnavailable() | errors.KeyInFlight():
             return {"Retry-After": "1"}
         case errors.KeyMissing():
             return {"WWW-Authenticate": "Bearer"}  # RFC 9110 §15.5.2, RFC 6750 §3

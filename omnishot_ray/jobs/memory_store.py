@@ -124,8 +124,7 @@ class _MemoryRows:
         found = [
             job.id
             for job in self.jobs.values()
-            if getattr(job, kind) == value
-            and (kind == "scope" or job.status is Status.COMPLETED)
+            if getattr(job, kind) == value and (kind == "scope" or job.status is Status.COMPLETED)
         ]
         return max(found, default=None)
 

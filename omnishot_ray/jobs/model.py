@@ -24,6 +24,8 @@ from typing import Any
 
 import orjson
 
+from omnishot_ray.errors import EngineUnavailable, OmnishotError
+
 
 class Status(StrEnum):
     """Where a job stands."""
@@ -78,6 +80,11 @@ class Failure:
     title: str
     detail: str
     retryable: bool = False
+
+    @classmethod
+    def of(cls, error: OmnishotError) -> "Failure":
+        """The failure that an error stands for."""
+        return cls(error.code, error.title, error.detail, error.retryable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,14 +259,22 @@ def prolong(job: Job, attempt: int, now: float, lease_s: float) -> Job:
 
 
 def advance(
-    job: Job, attempt: int, source: Source | None, results: tuple[VariantResult, ...]
+    job: Job,
+    attempt: int,
+    source: Source | None,
+    results: tuple[VariantResult, ...],
+    digest: str = "",
 ) -> Job:
-    """Further variants are made and written."""
+    """Further variants are made and written; `digest` names a picture that has been fetched."""
     job = held(job, attempt)
     names = {one.name for one in results}
     kept = tuple(one for one in job.results if one.name not in names)
     return replace(
-        job, source=source or job.source, results=(*kept, *results), version=job.version + 1
+        job,
+        source=source or job.source,
+        results=(*kept, *results),
+        work=replace(job.work, digest=digest) if digest else job.work,
+        version=job.version + 1,
     )
 
 
@@ -307,8 +322,8 @@ def stall(job: Job, now: float, max_stalls: int) -> Job:
     if job.stalls <= max_stalls:
         return _to(job, Status.QUEUED)
     failure = Failure(
-        "stalled",
-        "Job stalled",
+        EngineUnavailable.code,
+        EngineUnavailable.title,
         f"The process that worked on this job ended, {job.stalls} times. "
         "It may be the picture that does it; replay the job to try again.",
     )
@@ -326,7 +341,11 @@ def cancel(job: Job, now: float) -> Job:
 
 
 def replay(job: Job, now: float) -> Job:
-    """Once more from the first attempt; what was made stays made."""
+    """Once more from the first attempt; what was made stays made.
+
+    What came from an address is fetched again.
+    """
+    pinned = not job.work.url
     return _to(
         job,
         Status.QUEUED,
@@ -338,7 +357,9 @@ def replay(job: Job, now: float) -> Job:
         callback_at=None,
         callback_attempts=0,
         callback_error="",
-        results=tuple(one for one in job.results if one.failure is None),
+        results=tuple(one for one in job.results if one.failure is None) if pinned else (),
+        work=job.work if pinned else replace(job.work, digest=""),
+        source=job.source if pinned else None,
     )
 
 

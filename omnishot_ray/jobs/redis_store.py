@@ -138,7 +138,12 @@ class RedisStore(Store):
         """Finished jobs to be forgotten."""
         with _translated():
             found: Any = self._client.zrange(
-                f"{PREFIX}finished", "-inf", f"({finished_before}", byscore=True, offset=0, num=limit
+                f"{PREFIX}finished",
+                "-inf",
+                f"({finished_before}",
+                byscore=True,
+                offset=0,
+                num=limit,
             )
         return [job_id.decode() for job_id in found]
 

@@ -166,7 +166,9 @@ class SqliteStore(Store):
     def digests(self) -> Iterator[str]:
         """All bytes that jobs and batches need; read in pages, so that nobody waits for it."""
         last = ""
-        while page := self._query("SELECT id, doc FROM jobs WHERE id > ? ORDER BY id LIMIT 500", last):
+        while page := self._query(
+            "SELECT id, doc FROM jobs WHERE id > ? ORDER BY id LIMIT 500", last
+        ):
             for last, doc in page:
                 yield from read_job(doc).digests
         for batch_id in self.open_batches(1_000_000):

@@ -372,5 +372,3 @@ def test_jobs_are_still_there_when_the_file_is_opened_again(tmp_path: Path) -> N
         before = store.find(Filter())
     with a_store("sqlite", tmp_path) as store:
         assert store.find(Filter()) == before
-
-
