@@ -1,9 +1,11 @@
 """The picture out of a request: raw or multipart, never more bytes than allowed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+import orjson
 from starlette.datastructures import QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -18,6 +20,8 @@ from omnishot_ray.errors import (
     RequestTimeout,
     UnsupportedBody,
 )
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,31 +47,58 @@ async def read_upload(request: Request, config: ApiConfig) -> Upload:
         MissingImage: there are no bytes, or a form without a part named `file`.
         InvalidParameters: a form that cannot be read.
     """
+    _check_declared(request, config)
+    content_type = media_type(request)
+    if content_type == "multipart/form-data":
+        return await _within(
+            request, config, lambda receive: _read_form(Request(request.scope, receive))
+        )
+    if not content_type.startswith("image/") and content_type not in _RAW_TYPES:
+        raise UnsupportedBody(
+            f"A body of type {content_type[:80]} carries no picture; send it raw as "
+            "image/* or application/octet-stream, or as the part `file` of "
+            "multipart/form-data."
+        )
+    data = await _within(request, config, _read_raw)
+    if not data:
+        raise MissingImage("The body is empty; send the bytes of the picture in it.")
+    return Upload(data)
+
+
+async def read_json(request: Request, config: ApiConfig) -> Any:
+    """Read a body of JSON. Raises `BodyTooLarge`, `RequestTimeout` and `InvalidParameters`."""
+    _check_declared(request, config)
+    data = await _within(request, config, _read_raw)
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raise InvalidParameters("The body cannot be read as JSON; send one JSON object.") from None
+
+
+def media_type(request: Request) -> str:
+    """The declared type of the body, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_declared(request: Request, config: ApiConfig) -> None:
     limit = config.max_body_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit, f"The body is {int(declared)} bytes")
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _within(
+    request: Request, config: ApiConfig, read: Callable[[Receive], Awaitable[Read]]
+) -> Read:
+    """What `read` makes of the body, within the limits of size and time."""
     deadline = asyncio.get_running_loop().time() + config.body_timeout_s
     try:
         async with asyncio.timeout_at(
             deadline - max(0.0, config.body_timeout_s - config.body_idle_s)
         ) as clock:
-            receive = _bounded(request.receive, config, clock, deadline)
-            if content_type == "multipart/form-data":
-                return await _read_form(Request(request.scope, receive))
-            if not content_type.startswith("image/") and content_type not in _RAW_TYPES:
-                raise UnsupportedBody(
-                    f"A body of type {content_type[:80]} carries no picture; send it raw as "
-                    "image/* or application/octet-stream, or as the part `file` of "
-                    "multipart/form-data."
-                )
-            data = await _read_raw(receive)
+            return await read(_bounded(request.receive, config, clock, deadline))
     except TimeoutError:
         raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None
-    if not data:
-        raise MissingImage("The body is empty; send the bytes of the picture in it.")
-    return Upload(data)
 
 
 async def _read_raw(receive: Receive) -> bytes:

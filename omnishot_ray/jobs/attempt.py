@@ -85,13 +85,7 @@ async def _attempt(job: Job, means: Means, keep: Keep, deadline: float) -> None:
             raise outcome
         results = await _write(job, outcome.renditions, means)
         made |= {one.name: one for one in results}
-        source = Source(
-            outcome.source.width,
-            outcome.source.height,
-            outcome.source.format,
-            outcome.source.bytes,
-        )
-        await keep(source, results)
+        await keep(source_of(outcome), results)
     failures = [one.failure for one in made.values() if one.failure]
     if failures and len(failures) == len(made):
         raise AllVariantsFailed(f"Not one of the variants could be made: {failures[0].detail}")
@@ -115,25 +109,36 @@ async def _write(
         if isinstance(rendition, FailedRendition):
             return VariantResult(rendition.name, failure=Failure.of(rendition.error))
         digest = await means.threads.run(partial(means.blobs.put, rendition.data))
-            output = output_of(job, rendition)
+        output = output_of(job, rendition)
         if output:
             await means.threads.run(partial(means.outputs.write, output))
-        return VariantResult(
-            rendition.name,
-            digest,
-            rendition.width,
-            rendition.height,
-            rendition.format,
-            len(rendition.data),
-            tuple(rendition.crop) if rendition.crop else None,
-            output.uri if output else "",
-        )
+        return kept(rendition, digest, output.uri if output else "")
 
     return tuple(await asyncio.gather(*map(one, renditions)))
 
 
+def source_of(result: Result) -> Source:
+    """What is remembered of the picture."""
+    source = result.source
+    return Source(source.width, source.height, source.format.value, source.bytes)
+
+
+def kept(rendition: Rendition, digest: str, output: str = "") -> VariantResult:
+    """A rendition whose bytes are in storage under their digest."""
+    return VariantResult(
+        rendition.name,
+        digest,
+        rendition.width,
+        rendition.height,
+        rendition.format.value,
+        len(rendition.data),
+        tuple(rendition.crop) if rendition.crop else None,
+        output,
+    )
+
+
 def output_of(job: Job, rendition: Rendition) -> Output | None:
-    """The file that a job asks for besides, `<output>/<name>.<extension>`; None where it does not."""
+    """The file that a job asks for besides, `<output>/<name>.<extension>`; None without one."""
     if not job.work.output:
         return None
     name = f"{rendition.name}.{rendition.format.extension}"
@@ -145,5 +150,3 @@ def output_of(job: Job, rendition: Rendition) -> Output | None:
         rendition.width,
         rendition.height,
     )
-
-

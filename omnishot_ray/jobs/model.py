@@ -97,7 +97,7 @@ class VariantResult:
     height: int = 0
     format: str = ""
     bytes: int = 0
-    crop: tuple[int, int, int, int] | None = None
+    crop: tuple[int, ...] | None = None
     output: str = ""
     """The address that it was written to besides, where the job names one."""
     failure: Failure | None = None

@@ -90,7 +90,7 @@ class RedisStore(Store):
         """A batch."""
         with _translated():
             doc = self._client.get(f"{PREFIX}batches:{batch_id}")
-        return read_batch(doc) if doc else None  # type: ignore[arg-type]
+        return read_batch(doc) if doc else None
 
     def batch_counts(self, batch_id: str) -> dict[Status, int]:
         """The jobs of a batch by status."""
@@ -132,7 +132,7 @@ class RedisStore(Store):
             ]
             if gone:
                 self._client.hdel(f"{PREFIX}workers", *gone)
-            self._client.hset(f"{PREFIX}workers", worker.name, orjson.dumps(worker))  # type: ignore[arg-type]
+            self._client.hset(f"{PREFIX}workers", worker.name, orjson.dumps(worker))
 
     def old_jobs(self, finished_before: float, limit: int) -> Sequence[str]:
         """Finished jobs to be forgotten."""
@@ -177,8 +177,8 @@ class RedisStore(Store):
         while True:
             page: Any = self._client.zrange(
                 PREFIX + index,
-                f"({before}" if before else "+",  # type: ignore[arg-type]
-                "-",  # type: ignore[arg-type]
+                f"({before}" if before else "+",
+                "-",
                 desc=True,
                 bylex=True,
                 offset=0,
@@ -238,11 +238,11 @@ class _RedisRows:
             return
         self._pipe.multi()
         for command in self._writes:
-            self._pipe.execute_command(*command)
+            self._pipe.execute_command(*command)  # type: ignore[no-untyped-call]
         self._pipe.execute()
 
     def _watched(self, name: str) -> bytes | None:
-        self._pipe.watch(PREFIX + name)
+        self._pipe.watch(PREFIX + name)  # type: ignore[no-untyped-call]
         value: Any = self._pipe.get(PREFIX + name)
         return value  # type: ignore[no-any-return]
 
@@ -341,8 +341,8 @@ class _RedisRows:
     def _over(self, index: str, before: float, limit: int) -> list[str]:
         found: Any = self._client.zrange(
             PREFIX + index,
-            "-inf",  # type: ignore[arg-type]
-            before,  # type: ignore[arg-type]
+            "-inf",
+            before,
             byscore=True,
             offset=0,
             num=limit,

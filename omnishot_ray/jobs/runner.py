@@ -232,7 +232,7 @@ class Runner:
         await self._threads.run(partial(self._store.note_worker, worker))
 
     async def _sweep(self) -> None:
-        """Find jobs whose runner is gone, batches that are not in line yet, callbacks to be made."""
+        """Find jobs whose runner is gone, batches not in line yet, callbacks to be made."""
         now = self._clock()
         stalled = await self._threads.run(
             partial(self._store.requeue_stalled, now, self._config.max_stalls)

@@ -21,6 +21,7 @@ from omnishot_ray.imaging.formats import sniff
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.attempt import kept, source_of
 from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.model import Batch, IllegalTransition, Job, Status, VariantResult, Work
 from omnishot_ray.jobs.runner import Stores
@@ -104,7 +105,15 @@ class Jobs:
         try:
             if reserved:
                 await self._threads.run(partial(self._store.reserve, reserved, now))
-            jobs = [replace(await self._job(new, now), batch_id=batch_id) for new in news]
+            jobs = [
+                # A millisecond apart, so that they sort as they were given.
+                replace(
+                    await self._job(new, now),
+                    id=model.new_id(now + number / 1000),
+                    batch_id=batch_id,
+                )
+                for number, new in enumerate(news)
+            ]
             batch = Batch(batch_id, now, len(jobs), user_id, jobs=tuple(jobs))
             taken, created = await self._threads.run(
                 partial(self._store.submit_batch, batch, now, reserved)
@@ -123,7 +132,7 @@ class Jobs:
             raise _unknown("job")
         return job
 
-    async def list(self, wanted: Filter) -> Sequence[Job]:
+    async def find(self, wanted: Filter) -> Sequence[Job]:
         """Jobs, the newest first."""
         return await self._threads.run(partial(self._store.find, wanted))
 
@@ -157,7 +166,7 @@ class Jobs:
         except UnknownJob:
             raise _unknown("batch") from None
         wanted = Filter(model.UNFINISHED, batch_id=batch_id, limit=100)
-        while jobs := await self.list(wanted):
+        while jobs := await self.find(wanted):
             for job in jobs:
                 try:
                     await self.cancel(job.id)
@@ -260,16 +269,8 @@ class Jobs:
             if not isinstance(one, Rendition):
                 return job
             digest = await self._threads.run(partial(self._blobs.put, one.data))
-            crop = tuple(one.crop) if one.crop else None
-            results.append(
-                VariantResult(
-                    *(one.name, digest, one.width, one.height, one.format, len(one.data), crop)
-                )
-            )
-        source = model.Source(
-            made.source.width, made.source.height, made.source.format, made.source.bytes
-        )
-        return model.adopt(job, replace(job, source=source, results=tuple(results)), now)
+            results.append(kept(one, digest))
+        return model.adopt(job, replace(job, source=source_of(made), results=tuple(results)), now)
 
     async def _change(self, job_id: str, change: Any, right: str) -> Job:
         try:

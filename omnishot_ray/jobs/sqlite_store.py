@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import orjson
-
 from omnishot_ray.errors import StorageUnavailable
 from omnishot_ray.jobs.model import Batch, Job, Status, read_batch, read_job
 from omnishot_ray.jobs.store import Filter, Key, Rows, Stats, Store, T, Worker, live_workers
@@ -49,7 +47,9 @@ CREATE TABLE IF NOT EXISTS batches (
     id TEXT PRIMARY KEY, is_open INTEGER NOT NULL, doc BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS open_batches ON batches (id) WHERE is_open;
-CREATE TABLE IF NOT EXISTS workers (name TEXT PRIMARY KEY, seen_at REAL, slots INTEGER, active INTEGER);
+CREATE TABLE IF NOT EXISTS workers (
+    name TEXT PRIMARY KEY, seen_at REAL, slots INTEGER, active INTEGER
+);
 PRAGMA user_version = 1;
 """
 
@@ -169,8 +169,9 @@ class SqliteStore(Store):
         while page := self._query(
             "SELECT id, doc FROM jobs WHERE id > ? ORDER BY id LIMIT 500", last
         ):
-            for last, doc in page:
+            for _, doc in page:
                 yield from read_job(doc).digests
+            last = page[-1][0]
         for batch_id in self.open_batches(1_000_000):
             batch = self.get_batch(batch_id)
             for job in batch.jobs if batch else ():

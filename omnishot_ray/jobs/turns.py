@@ -41,7 +41,7 @@ def order(heads: Iterable[Head], now: float, ageing_s: float) -> list[Head]:
 
 
 def backoff(failures: int, base_s: float, draw: float | None = None) -> float:
-    """Seconds until the next attempt after so many failures: full jitter below 2, 4, 8 … `base_s`/2.
+    """Seconds until the next attempt after so many failures: anything up to `base_s`, twice, ….
 
     `draw` is a number from 0 to 1, by chance when None. Full jitter spreads those that failed
     together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
