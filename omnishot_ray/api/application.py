@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
+from omnishot_ray.api.batches import build_batch_routes
 from omnishot_ray.api.caching import build_cache_routes
 from omnishot_ray.api.compression import Compression
 from omnishot_ray.api.config import ApiConfig, named_keys, parse_rate
@@ -17,6 +18,7 @@ from omnishot_ray.api.edge import Edge
 from omnishot_ray.api.guard import Guard, is_open
 from omnishot_ray.api.images import build_image_routes
 from omnishot_ray.api.info import build_info_routes
+from omnishot_ray.api.jobs import build_job_routes
 from omnishot_ray.api.keys import Keyring
 from omnishot_ray.api.openapi import SECURITY_SCHEMES
 from omnishot_ray.api.operations import build_operation_routes
@@ -25,6 +27,7 @@ from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.jobs.service import Jobs
 from omnishot_ray.protocol import Optimizer
 
 if TYPE_CHECKING:
@@ -43,14 +46,15 @@ def create_app(
     config: ApiConfig,
     front: CachingOptimizer | None = None,
     *,
+    jobs: Jobs | None = None,
     server_sends_request_id: bool = False,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
-    `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
+    Without `jobs` there are no routes of jobs. `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
-    routers = _build_routers(optimizer, config, front)
+    routers = _build_routers(optimizer, config, front, jobs)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -85,20 +89,34 @@ def _for_pages(config: ApiConfig) -> Callable[[ASGIApp], ASGIApp]:
     return lambda app: Cors(app, config.cors_origins)
 
 
-def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
+def describe_api(
+    optimizer: Optimizer, config: ApiConfig, jobs: Jobs | None = None
+) -> dict[str, Any]:
     """The OpenAPI document, the same as at `/openapi.json`."""
-    return _documented(_build_routers(optimizer, config), config).openapi()
+    return _documented(_build_routers(optimizer, config, None, jobs), config).openapi()
 
 
 def _build_routers(
-    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None = None,
+    jobs: Jobs | None = None,
 ) -> tuple[APIRouter, ...]:
     return (
         build_image_routes(optimizer, config, front),
         build_info_routes(optimizer, config),
-        build_operation_routes(optimizer, front),
+        build_operation_routes(optimizer, front, jobs),
         build_cache_routes(optimizer, config, front),
+        *_build_job_routers(config, front, jobs),
     )
+
+
+def _build_job_routers(
+    config: ApiConfig, front: CachingOptimizer | None, jobs: Jobs | None
+) -> tuple[APIRouter, ...]:
+    if jobs is None:
+        return ()
+    return build_job_routes(jobs, config, front), build_batch_routes(jobs, config)
 
 
 def _documented(routers: Iterable[APIRouter], config: ApiConfig) -> FastAPI:

@@ -15,13 +15,14 @@ from omnishot_ray.api.problems import describe, http_problem_response, problem_r
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import EngineUnavailable
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS, RESPONSIVE, Platform
+from omnishot_ray.jobs.service import Jobs
 from omnishot_ray.protocol import Optimizer
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def build_operation_routes(
-    optimizer: Optimizer, front: CachingOptimizer | None = None
+    optimizer: Optimizer, front: CachingOptimizer | None = None, jobs: Jobs | None = None
 ) -> APIRouter:
     """The routes for those who run the service, and the catalogue."""
     router = APIRouter()
@@ -47,6 +48,8 @@ def build_operation_routes(
     async def ready(request: Request) -> Response:
         """200 only when everything that an answer depends on answers."""
         parts = await optimizer.check_ready()
+        if jobs is not None:
+            parts = {**parts, **await jobs.check_ready()}
         failing = [f"{name}: {state}" for name, state in parts.items() if state != "ok"]
         if failing:
             fault = EngineUnavailable(
@@ -66,6 +69,7 @@ def build_operation_routes(
             "gateway": {"status": "ok", "latency_ms": 0.0, "circuit": "closed", "detail": ""},
             **{name: _part(state, took_ms) for name, state in parts.items()},
             **(front.describe_services() if front else {}),
+            **(await jobs.describe_services() if jobs else {}),
         }
         worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"
         body = orjson.dumps({"status": worst, "services": document})

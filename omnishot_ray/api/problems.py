@@ -56,6 +56,11 @@ def status_of(error: OmnishotError) -> int:
     return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
 
 
+def status_of_code(code: str) -> int:
+    """The HTTP status that goes with the code of a problem; 500 where there is no such code."""
+    return next((status for cls, status in STATUS.items() if cls.code == code), 500)
+
+
 def as_problem(error: OmnishotError, instance: str) -> dict[str, Any]:
     """The problem document of an error; `instance` is the request id."""
     return _document(

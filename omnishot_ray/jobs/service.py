@@ -175,10 +175,9 @@ class Jobs:
             wanted = replace(wanted, before=jobs[-1].id)
         return await self.get_batch(batch_id)
 
-    async def result(self, job_id: str, name: str) -> tuple[VariantResult, bytes]:
-        """A variant and its bytes. Raises `JobUnknown`, `NotStored`."""
-        one = await self.variant(job_id, name)
-        return one, await self._threads.run(partial(self._blobs.get, one.digest))
+    async def bytes_of(self, one: VariantResult) -> bytes:
+        """The bytes of a variant. Raises `NotStored`, `StorageUnavailable`."""
+        return await self._threads.run(partial(self._blobs.get, one.digest))
 
     async def variant(self, job_id: str, name: str) -> VariantResult:
         """A variant that is made. Raises `JobUnknown`."""
