@@ -51,8 +51,8 @@ def create_app(
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
-    Without `jobs` there are no routes of jobs. `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
-    it back by itself, as Ray Serve does.
+    Without `jobs` there are no routes of jobs. `server_sends_request_id` is for a server that
+    gives every request an `X-Request-Id` and sends it back by itself, as Ray Serve does.
     """
     routers = _build_routers(optimizer, config, front, jobs)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)

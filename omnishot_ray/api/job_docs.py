@@ -92,13 +92,6 @@ _REST: dict[str, Any] = {
     "user_id": {"type": "string", "pattern": "^[!-~]{1,128}$"},
 }
 
-_PATH_ID = {
-    "name": "id",
-    "in": "path",
-    "required": True,
-    "description": "Of the job or batch",
-    "schema": {"type": "string"},
-}
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -241,21 +234,18 @@ JOB_DOCS = _docs(
         304: {"description": "`If-None-Match` names it as it still is"},
     },
     *(404, 422),
-    parameters=[_PATH_ID],
 )
 
 CANCEL_DOCS = _docs(
     "Cancels a job",
     {200: _answer("The job", JOB_SCHEMA)},
     *(404, 409, 422),
-    parameters=[_PATH_ID],
 )
 
 RETRY_DOCS = _docs(
     "Starts a failed, dead or cancelled job anew",
     {202: _answer("The job", JOB_SCHEMA, **_LOCATION)},
     *(404, 409, 422),
-    parameters=[_PATH_ID],
 )
 
 EVENTS_DOCS = _docs(
@@ -269,7 +259,6 @@ EVENTS_DOCS = _docs(
     },
     *(404, 422),
     parameters=[
-        _PATH_ID,
         {
             "name": "Last-Event-ID",
             "in": "header",
@@ -290,16 +279,6 @@ RESULT_DOCS = _docs(
         304: {"description": "`If-None-Match` names these very bytes"},
     },
     *(404, 422),
-    parameters=[
-        _PATH_ID,
-        {
-            "name": "name",
-            "in": "path",
-            "required": True,
-            "description": "Of the variant",
-            "schema": {"type": "string"},
-        },
-    ],
 )
 
 _COUNTS = {
@@ -382,12 +361,10 @@ BATCH_DOCS = _docs(
     "A batch: how far it is, its successes and failures",
     {200: _answer("The batch", _BATCH)},
     *(404, 422),
-    parameters=[_PATH_ID],
 )
 
 CANCEL_BATCH_DOCS = _docs(
     "Cancels what is not finished of a batch",
     {200: _answer("The batch", _BATCH)},
     *(404, 422),
-    parameters=[_PATH_ID],
 )

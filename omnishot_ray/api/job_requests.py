@@ -1,4 +1,4 @@
-"""What a request for a job says: JSON, or a form with the picture as `file` and the rest as `job`."""
+"""What a request for a job says: JSON, or a form with the picture as `file` and a part `job`."""
 
 import base64
 import binascii
@@ -89,7 +89,7 @@ async def read_new_job(request: Request, config: ApiConfig, jobs: JobsConfig) ->
     given = await read_json(request, config)
     reader = _Reader(given, "The job")
     picture = reader.take("source", _SOURCE_HELP, None, read_source)
-    new = _read_rest(reader, given, ("source",), request, config, jobs)
+    new = _read_rest(reader, ("source",), request, config, jobs)
     if picture is None:
         raise _invalid("source", f"missing; it has to be {_SOURCE_HELP}")
     return replace(new, **picture)
@@ -105,7 +105,7 @@ async def read_new_batch(request: Request, config: ApiConfig, jobs: JobsConfig) 
         None,
         lambda value: _read_sources(value, jobs.max_batch),
     )
-    new = _read_rest(reader, given, ("sources",), request, config, jobs)
+    new = _read_rest(reader, ("sources",), request, config, jobs)
     if pictures is None:
         raise _invalid("sources", f"missing; a list of objects, each {_SOURCE_HELP}")
     return [replace(new, **picture) for picture in pictures]
@@ -189,12 +189,11 @@ def _from_form(
         given = orjson.loads(fields.get("job") or "{}")
     except ValueError:
         raise _invalid("job", "cannot be read as JSON; it has to be one object") from None
-    return replace(_read_rest(_Reader(given, "job"), given, (), request, config, jobs), data=data)
+    return replace(_read_rest(_Reader(given, "job"), (), request, config, jobs), data=data)
 
 
 def _read_rest(
     reader: _Reader,
-    given: Mapping[str, Any],
     beside: Sequence[str],
     request: Request,
     config: ApiConfig,
