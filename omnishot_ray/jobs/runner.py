@@ -63,7 +63,7 @@ class Stores:
 
 
 class Runner:
-    """Takes jobs out of a store for one engine. For one event loop."""
+    """Takes jobs out of a store for one engine. For one event loop, as its sources and webhooks."""
 
     def __init__(
         self,
@@ -116,8 +116,13 @@ class Runner:
         for job, task in held:
             task.cancel()
             await self._try(partial(model.release, attempt=job.attempts), job.id)
-        await asyncio.gather(*(task for _, task in held), return_exceptions=True)
+        for task in self._telling:
+            task.cancel()
+        left = [*(task for _, task in held), *self._telling]
+        await asyncio.gather(*left, return_exceptions=True)
         self._threads.close()
+        await self._means.sources.close()
+        await self._webhooks.close()
 
     async def _claim(self) -> None:
         while not self._is_ending:

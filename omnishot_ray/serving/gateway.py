@@ -14,7 +14,9 @@ from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.cache.front import build_front
 from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.building import JobSettings, build_jobs
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
+from omnishot_ray.serving.job_runner import JobRunner
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.parcels import Hatch
 from omnishot_ray.serving.pool import ReplicaPool
@@ -33,9 +35,13 @@ class Gateway:
         dispatch: DispatchConfig,
         limits: Limits,
         cache: CacheConfig,
+        jobs: JobSettings | None = None,
+        runner: DeploymentHandle[JobRunner] | None = None,
     ) -> None:
+        del runner  # bound so that Serve deploys it; gateways and runner meet in the store
         self._pool = ReplicaPool(resizers, Hatch(cache.node_dir))
         self._front = build_front(cache)
+        self._jobs = build_jobs(jobs) if jobs else None
         self._dispatcher = Dispatcher(
             self._pool,
             dispatch,
@@ -47,7 +53,9 @@ class Gateway:
         self._reporting = asyncio.get_running_loop().create_task(self._report_load())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = create_app(self._dispatcher, self._api, self._front, server_sends_request_id=True)
+        app = create_app(
+            self._dispatcher, self._api, self._front, jobs=self._jobs, server_sends_request_id=True
+        )
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()
         gc.freeze()

@@ -1,7 +1,9 @@
 """The service does what its OpenAPI document says, for whatever schemathesis thinks of."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import requests
 import schemathesis
 from hypothesis import Phase, settings
@@ -9,17 +11,31 @@ from schemathesis import Case
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from schemathesis.transport.serialization import Binary
 
-from omnishot_ray.api.application import describe_api
+from omnishot_ray.api.application import create_app, describe_api
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.building import JobSettings, build_jobs
 from tests.contract.checks import CheckedClient, said
+from tests.jobbing import Workshop
 from tests.pictures import encode, scene
 
 PICTURE = encode(scene(24, 16), "JPEG")
 
 schemathesis.serializer.alias(["image/avif", "image/bmp", "image/tiff"], "image/png")
-schema = schemathesis.openapi.from_dict(describe_api(LocalOptimizer(Limits()), ApiConfig()))
+schema = schemathesis.openapi.from_dict(
+    describe_api(LocalOptimizer(Limits()), ApiConfig(), build_jobs(JobSettings()))
+)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CheckedClient]:
+    """With jobs, which nobody works off."""
+    shop = Workshop(tmp_path_factory.mktemp("jobs"))
+    app = create_app(LocalOptimizer(Limits()), ApiConfig(), jobs=shop.jobs)
+    with CheckedClient(app) as client:
+        yield client
+    shop.stores.store.close()
 
 
 @schema.hook("map_body")

@@ -85,6 +85,10 @@ def test_there_are_settings_of_every_part() -> None:
         "dispatch",
         "gateways",
         "resizers",
+        "jobs",
+        "storage",
+        "fetch",
+        "webhooks",
     }
     assert "dispatch.queue.batch_max" in KNOWN
 
