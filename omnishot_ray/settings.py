@@ -33,6 +33,8 @@ _SHORT_NAMES = {
     "REDIS_URL": ("API__REDIS_URL", "CACHE__REDIS_URL"),
 }
 
+_SECRET = (("api", "keys", "API_KEYS"), ("webhooks", "secrets", "WEBHOOKS__SECRETS"))
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -66,9 +68,12 @@ def load_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> S
         ConfigError: a name is unknown (the nearest known one is said), a value is wrong, or a key
             is among the given values.
     """
-    api = given.get("api")
-    if isinstance(api, Mapping) and "keys" in api:
-        raise ConfigError(f"api.keys comes from the environment alone: set {PREFIX}API_KEYS")
+    for group, name, variable in _SECRET:
+        values = given.get(group)
+        if isinstance(values, Mapping) and name in values:
+            raise ConfigError(
+                f"{group}.{name} comes from the environment alone: set {PREFIX}{variable}"
+            )
     merged = _merge(dict(given), _nested(environment))
     _refuse_unknown(merged, Settings, "")
     try:

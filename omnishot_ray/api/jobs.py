@@ -27,6 +27,7 @@ from omnishot_ray.api.job_events import EventStreams
 from omnishot_ray.api.job_requests import read_filter, read_key, read_new_job
 from omnishot_ray.api.problems import status_of_code
 from omnishot_ray.cache.front import CachingOptimizer
+from omnishot_ray.errors import FieldError, InvalidParameters
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.jobs.document import describe_job
 from omnishot_ray.jobs.model import Job, Status, utc
@@ -48,6 +49,9 @@ def build_job_routes(
     async def upload(request: Request) -> Response:
         """Keep a picture for jobs to come. The same bytes have the same id."""
         picture = await read_upload(request, config)
+        if picture.fields:
+            faults = tuple(FieldError(name[:80], "unknown") for name in picture.fields)
+            raise InvalidParameters("A picture is kept as it is; send it alone.", faults)
         digest = await jobs.upload(picture.data)
         return _json({"id": digest, "bytes": len(picture.data)}, 201, _NO_STORE)
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from omnishot_ray import errors
 from omnishot_ray.errors import OmnishotError
@@ -118,9 +119,25 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     detail = str(getattr(error, "detail", "")) or "The request cannot be answered"
     headers = dict(getattr(error, "headers", None) or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request) | {*_split(headers.get("Allow"))}))
     if "GET" in headers.get("Allow", ""):
         headers["Allow"] += ", HEAD"
     return http_problem_response(status, detail.rstrip("."), request.state.request_id, headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """What the address can be asked for: Starlette names the methods of one route alone."""
+    return {
+        method
+        for route in request.app.routes
+        if route.matches(dict(request.scope))[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+
+
+def _split(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 def _document(

@@ -1,6 +1,7 @@
 """The service does what its OpenAPI document says, for whatever schemathesis thinks of."""
 
 from collections.abc import Iterator
+from time import time
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs.building import JobSettings, build_jobs
+from omnishot_ray.jobs.store import Worker
 from tests.contract.checks import CheckedClient, said
 from tests.jobbing import Workshop
 from tests.pictures import encode, scene
@@ -30,8 +32,9 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CheckedClient]:
-    """With jobs, which nobody works off."""
+    """With jobs, which nobody works off, although a runner has given a sign of life."""
     shop = Workshop(tmp_path_factory.mktemp("jobs"))
+    shop.stores.store.note_worker(Worker("runner", time() + 3600, 1, 0))
     app = create_app(LocalOptimizer(Limits()), ApiConfig(), jobs=shop.jobs)
     with CheckedClient(app) as client:
         yield client
