@@ -127,6 +127,7 @@ def _documented(routers: Iterable[APIRouter], config: ApiConfig) -> FastAPI:
         redoc_url=None,
         exception_handlers={OmnishotError: handle_error, HTTPException: handle_http_error},
     )
+    app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:
         app.include_router(router)
     describe = app.openapi

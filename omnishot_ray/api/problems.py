@@ -130,7 +130,7 @@ def _methods_of(request: Request) -> set[str]:
     """What the address can be asked for: Starlette names the methods of one route alone."""
     return {
         method
-        for route in request.app.routes
+        for route in request.app.state.routes
         if route.matches(dict(request.scope))[0] is not Match.NONE
         for method in getattr(route, "methods", None) or ()
     }
