@@ -345,6 +345,8 @@ def replay(job: Job, now: float) -> Job:
 
     What came from an address is fetched again.
     """
+    if not job.is_finished:
+        raise IllegalTransition(job.status, Status.QUEUED)
     pinned = not job.work.url
     return _to(
         job,

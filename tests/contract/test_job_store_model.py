@@ -111,6 +111,8 @@ class StoreMachine(RuleBasedStateMachine):
         except IllegalTransition:
             assert before in (FINISHED if cancels else (*model.UNFINISHED, Status.COMPLETED))
             return
+        assert wanted in model.TRANSITIONS[before]
+        assert cancels or before in FINISHED
         self.status[job_id] = wanted
         if not cancels:
             self.failures[job_id] = 0
