@@ -9,8 +9,10 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
+from omnishot_ray.jobs.building import JobSettings
 from omnishot_ray.serving.autoscaling import SETTLE_S
 from omnishot_ray.serving.gateway import Gateway
+from omnishot_ray.serving.job_runner import JobRunner
 from omnishot_ray.serving.metrics_client import watch_resizer
 from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.settings import Settings, load_settings
@@ -72,6 +74,9 @@ def assemble(settings: Settings) -> Application:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
     )
+    jobs = settings.for_jobs
+    # A gateway asks its runner nothing, but Serve deploys what an application binds.
+    runner = _job_runner(settings, jobs, resizers) if jobs else None
     return gateways.bind(
         resizers,
         settings.api,
@@ -81,4 +86,19 @@ def assemble(settings: Settings) -> Application:
         settings.metrics,
         settings.fetch,
         settings.storage,
+        jobs=jobs,
+        runner=runner,
     )
+
+
+def _job_runner(settings: Settings, jobs: JobSettings, resizers: Application) -> Application:
+    return serve.deployment(
+        JobRunner,
+        name="JobRunner",
+        num_replicas=1,
+        # Beside the Resizers: what it does itself is to read, write and wait.
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=2,
+        logging_config={"log_level": "WARNING", "enable_access_log": False},
+        graceful_shutdown_timeout_s=15,
+    ).bind(resizers, jobs, settings.limits, settings.cache.node_dir)

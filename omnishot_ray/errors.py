@@ -12,7 +12,11 @@
     │   ├── KeyRefused              the API key that was sent is not one of ours
     │   ├── OriginRefused           a web page of another origin asks what it may not
     │   ├── AddressRefused          the address is not one that may be read from or written to
-    │   └── SourceTooLarge          what is at the address has more bytes than are accepted
+    │   ├── SourceTooLarge          what is at the address has more bytes than are accepted
+    │   ├── JobUnknown              there is no such job, batch or result
+    │   ├── JobConflict             where the job stands, that cannot be done with it
+    │   ├── KeyInFlight             a request with this key and another payload is at work
+    │   └── KeyMismatch             this key came with another payload before
     ├── ImageError                  the picture itself is the trouble
     │   ├── UnsupportedFormat       not one of the allowed formats, told from its bytes
     │   ├── CorruptImage            right format, cannot be decoded
@@ -152,6 +156,34 @@ class SourceTooLarge(RequestError):
 
     code = "source-too-large"
     title = "Source too large"
+
+
+class JobUnknown(RequestError):
+    """There is no such job, batch or result, or not any more."""
+
+    code = "job-unknown"
+    title = "No such job"
+
+
+class JobConflict(RequestError):
+    """That cannot be done with a job that stands where this one does."""
+
+    code = "job-conflict"
+    title = "Not possible with this job"
+
+
+class KeyInFlight(RequestError):
+    """A request with the same Idempotency-Key and another payload is being worked on."""
+
+    code = "idempotency-key-in-flight"
+    title = "Idempotency-Key in use"
+
+
+class KeyMismatch(RequestError):
+    """The Idempotency-Key came with another payload before."""
+
+    code = "idempotency-key-mismatch"
+    title = "Idempotency-Key used before"
 
 
 class ImageError(OmnishotError):

@@ -19,6 +19,8 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.building import JobSettings
+from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.webhooks import WebhookConfig
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.serving.dispatch import DispatchConfig
@@ -48,6 +50,13 @@ class Settings:
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
+    jobs: JobsConfig = field(default_factory=JobsConfig)
+
+    @property
+    def for_jobs(self) -> JobSettings | None:
+        """What the jobs are set by; None where they are switched off."""
+        parts = JobSettings(self.jobs, self.storage, self.fetch, self.webhooks)
+        return parts if self.jobs.enabled else None
 
 
 _ADAPTER = TypeAdapter(Settings)

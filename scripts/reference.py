@@ -17,6 +17,7 @@ from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import ENCODING_BYTES, Limits, most_output_pixels
 from omnishot_ray.imaging.option_table import SPECS
 from omnishot_ray.imaging.platforms import PLATFORMS
+from omnishot_ray.jobs.building import JobSettings, build_jobs
 from omnishot_ray.settings import PREFIX, Settings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
@@ -59,7 +60,7 @@ def _options() -> list[str]:
 
 
 def _endpoints() -> list[str]:
-    document = describe_api(LocalOptimizer(Limits()), ApiConfig())
+    document = describe_api(LocalOptimizer(Limits()), ApiConfig(), build_jobs(JobSettings()))
     rows = []
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

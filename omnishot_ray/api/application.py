@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
+from omnishot_ray.api.batches import build_batch_routes
 from omnishot_ray.api.caching import build_cache_routes
 from omnishot_ray.api.compression import Compression
 from omnishot_ray.api.config import ApiConfig, named_keys, parse_rate
@@ -17,6 +18,7 @@ from omnishot_ray.api.edge import Edge
 from omnishot_ray.api.guard import Guard, is_open
 from omnishot_ray.api.images import build_image_routes
 from omnishot_ray.api.info import build_info_routes
+from omnishot_ray.api.jobs import build_job_routes
 from omnishot_ray.api.keys import Keyring
 from omnishot_ray.api.metrics import build_metrics_routes
 from omnishot_ray.api.openapi import SECURITY_SCHEMES
@@ -27,6 +29,7 @@ from omnishot_ray.api.recording import Recording
 from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.jobs.service import Jobs
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
@@ -49,19 +52,19 @@ def create_app(
     front: CachingOptimizer | None = None,
     sources: Sources | None = None,
     *,
+    jobs: Jobs | None = None,
     server_sends_request_id: bool = False,
     metrics: LiveMetrics | None = None,
     metrics_config: MetricsConfig | None = None,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
-    Requests may name their pictures where there are `sources`.
-
-    `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
-    it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
+    Requests may name their pictures where there are `sources`; without `jobs` there are no routes
+    of jobs. `server_sends_request_id` is for a server that gives every request an `X-Request-Id`
+    and sends it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
     """
     watching = (metrics, metrics_config or MetricsConfig()) if metrics else None
-    routers = _build_routers(optimizer, config, front, watching, sources)
+    routers = _build_routers(optimizer, config, front, watching, sources, jobs)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -97,12 +100,15 @@ def _for_pages(config: ApiConfig) -> Callable[[ASGIApp], ASGIApp]:
     return lambda app: Cors(app, config.cors_origins)
 
 
-def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
+def describe_api(
+    optimizer: Optimizer, config: ApiConfig, jobs: Jobs | None = None
+) -> dict[str, Any]:
     """The OpenAPI document, the same as at `/openapi.json` of the whole service."""
     from omnishot_ray.metrics.local import LocalMetrics  # noqa: PLC0415  # the whole hub
 
     watching = LocalMetrics(), MetricsConfig()
-    return _documented(_build_routers(optimizer, config, None, watching), config).openapi()
+    routers = _build_routers(optimizer, config, None, watching, None, jobs)
+    return _documented(routers, config).openapi()
 
 
 def _build_routers(
@@ -111,15 +117,25 @@ def _build_routers(
     front: CachingOptimizer | None = None,
     watching: tuple[LiveMetrics, MetricsConfig] | None = None,
     sources: Sources | None = None,
+    jobs: Jobs | None = None,
 ) -> tuple[APIRouter, ...]:
     metrics = watching[0] if watching else None
     return (
         build_image_routes(optimizer, config, front, sources),
         build_info_routes(optimizer, config, sources),
-        build_operation_routes(optimizer, front, metrics, sources),
+        build_operation_routes(optimizer, front, metrics, sources, jobs),
         build_cache_routes(optimizer, config, front, sources),
         *([build_metrics_routes(*watching)] if watching else ()),
+        *_build_job_routers(config, front, jobs),
     )
+
+
+def _build_job_routers(
+    config: ApiConfig, front: CachingOptimizer | None, jobs: Jobs | None
+) -> tuple[APIRouter, ...]:
+    if jobs is None:
+        return ()
+    return build_job_routes(jobs, config, front), build_batch_routes(jobs, config)
 
 
 def _documented(routers: Iterable[APIRouter], config: ApiConfig) -> FastAPI:
@@ -130,6 +146,7 @@ def _documented(routers: Iterable[APIRouter], config: ApiConfig) -> FastAPI:
         redoc_url=None,
         exception_handlers={OmnishotError: handle_error, HTTPException: handle_http_error},
     )
+    app.state.routes = [route for router in routers for route in router.routes]
     for router in routers:
         app.include_router(router)
     describe = app.openapi

@@ -1,9 +1,11 @@
 """The picture out of a request: raw, multipart or by its address, never more bytes than allowed."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+import orjson
 from starlette.datastructures import QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -20,6 +22,8 @@ from omnishot_ray.errors import (
     UnsupportedBody,
 )
 from omnishot_ray.storage.sources import Sources
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +52,63 @@ async def read_upload(
         InvalidParameters: a form or document that cannot be read.
         AddressRefused, SourceTooLarge, UpstreamError, Overloaded: see `Sources.fetch`.
     """
-    limit = config.max_body_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit, f"The body is {int(declared)} bytes")
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    deadline = asyncio.get_running_loop().time() + config.body_timeout_s
-    try:
-        async with asyncio.timeout_at(
-            deadline - max(0.0, config.body_timeout_s - config.body_idle_s)
-        ) as clock:
-            receive = _bounded(request.receive, config, clock, deadline)
-            if content_type == "multipart/form-data":
-                return await _read_form(Request(request.scope, receive))
-            is_document = sources is not None and content_type == JSON_TYPE
-            is_raw = content_type.startswith("image/") or content_type in _RAW_TYPES
-            if not is_raw and not is_document:
-                raise UnsupportedBody(
-                    f"A body of type {content_type[:80]} carries no picture; send it raw as "
-                    "image/* or application/octet-stream, or as the part `file` of "
-                    "multipart/form-data."
-                )
-            data = await _read_raw(receive)
-    except TimeoutError:
-        raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None
+    _check_declared(request, config)
+    content_type = media_type(request)
+    if content_type == "multipart/form-data":
+        return await _within(
+            request, config, lambda receive: _read_form(Request(request.scope, receive))
+        )
+    is_document = sources is not None and content_type == JSON_TYPE
+    is_raw = content_type.startswith("image/") or content_type in _RAW_TYPES
+    if not is_raw and not is_document:
+        raise UnsupportedBody(
+            f"A body of type {content_type[:80]} carries no picture; send it raw as "
+            "image/* or application/octet-stream, or as the part `file` of "
+            "multipart/form-data."
+        )
+    data = await _within(request, config, _read_raw)
     if sources is not None and is_document:
         url, fields = read_document(data)
         return Upload((await sources.fetch(url)).data, fields)
     if not data:
         raise MissingImage("The body is empty; send the bytes of the picture in it.")
     return Upload(data)
+
+
+async def read_json(request: Request, config: ApiConfig) -> Any:
+    """Read a body of JSON. Raises `BodyTooLarge`, `RequestTimeout` and `InvalidParameters`."""
+    _check_declared(request, config)
+    data = await _within(request, config, _read_raw)
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raise InvalidParameters("The body cannot be read as JSON; send one JSON object.") from None
+
+
+def media_type(request: Request) -> str:
+    """The declared type of the body, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_declared(request: Request, config: ApiConfig) -> None:
+    limit = config.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit, f"The body is {int(declared)} bytes")
+
+
+async def _within(
+    request: Request, config: ApiConfig, read: Callable[[Receive], Awaitable[Read]]
+) -> Read:
+    """What `read` makes of the body, within the limits of size and time."""
+    deadline = asyncio.get_running_loop().time() + config.body_timeout_s
+    try:
+        async with asyncio.timeout_at(
+            deadline - max(0.0, config.body_timeout_s - config.body_idle_s)
+        ) as clock:
+            return await read(_bounded(request.receive, config, clock, deadline))
+    except TimeoutError:
+        raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None
 
 
 async def _read_raw(receive: Receive) -> bytes:

@@ -8,7 +8,7 @@ from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.option_table import GRAVITIES, SPECS, OptionSpec
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 
-_IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
+IMAGE_BODY = {"schema": {"type": "string", "format": "binary"}}
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -110,9 +110,10 @@ _URL_SCHEMA = {
 }
 
 
-def _request_body(
+def request_body(
     form_fields: dict[str, Any], json_fields: dict[str, Any] | None = None
 ) -> dict[str, Any]:
+    """What is said of a body that carries a picture, in a form beside these fields."""
     form = {
         "type": "object",
         "required": ["file"],
@@ -128,8 +129,8 @@ def _request_body(
     return {
         "required": True,
         "content": {
-            "application/octet-stream": _IMAGE_BODY,
-            **{format.mime: _IMAGE_BODY for format in Format},
+            "application/octet-stream": IMAGE_BODY,
+            **{format.mime: IMAGE_BODY for format in Format},
             "multipart/form-data": {"schema": form},
             "application/json": {"schema": document},
         },
@@ -227,14 +228,14 @@ OPTIMIZE_DOCS: dict[str, Any] = {
                 },
                 **_CACHE_HEADERS,
             },
-            "content": {format.mime: _IMAGE_BODY for format in OUTPUT_FORMATS},
+            "content": {format.mime: IMAGE_BODY for format in OUTPUT_FORMATS},
         },
         304: {"description": "`If-None-Match` names this very result"},
         **_FAILURES,
     },
     "openapi_extra": {
         "parameters": _OPTION_PARAMETERS,
-        "requestBody": _request_body(_OPTION_PROPERTIES),
+        "requestBody": request_body(_OPTION_PROPERTIES),
     },
 }
 
@@ -246,15 +247,15 @@ VARIANTS_DOCS: dict[str, Any] = {
             "description": "The variants, in the container that `Accept` asks for",
             "content": {
                 "application/json": {"schema": _VARIANTS_SCHEMA},
-                "multipart/mixed": _IMAGE_BODY,
-                "application/zip": _IMAGE_BODY,
+                "multipart/mixed": IMAGE_BODY,
+                "application/zip": IMAGE_BODY,
             },
         },
         **_FAILURES,
     },
     "openapi_extra": {
         "parameters": [*_VARIANTS_PARAMETERS, *_OPTION_PARAMETERS],
-        "requestBody": _request_body(
+        "requestBody": request_body(
             {
                 "platforms": {"type": "string"},
                 "group": {"type": "string", "enum": list(GROUPS)},
@@ -394,7 +395,7 @@ INFO_DOCS: dict[str, Any] = {
         304: {"description": "`If-None-Match` names this very description"},
         **_FAILURES,
     },
-    "openapi_extra": {"requestBody": _request_body({})},
+    "openapi_extra": {"requestBody": request_body({})},
 }
 
 
@@ -458,5 +459,5 @@ WARM_DOCS = json_docs(
 )
 WARM_DOCS["openapi_extra"] = {
     "parameters": [*_VARIANTS_PARAMETERS, *_OPTION_PARAMETERS],
-    "requestBody": _request_body(_OPTION_PROPERTIES),
+    "requestBody": request_body(_OPTION_PROPERTIES),
 }

@@ -17,6 +17,7 @@ from omnishot_ray.api.problems import describe, http_problem_response, problem_r
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import EngineUnavailable
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS, RESPONSIVE, Platform
+from omnishot_ray.jobs.service import Jobs
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 from omnishot_ray.storage.sources import Sources
@@ -29,6 +30,7 @@ def build_operation_routes(
     front: CachingOptimizer | None = None,
     metrics: LiveMetrics | None = None,
     sources: Sources | None = None,
+    jobs: Jobs | None = None,
 ) -> APIRouter:
     """The routes for those who run the service, and the catalogue."""
     router = APIRouter()
@@ -65,6 +67,8 @@ def build_operation_routes(
     async def ready(request: Request) -> Response:
         """200 only when everything that an answer depends on answers."""
         parts = {name: state for name, (state, _) in (await check_parts()).items()}
+        if jobs is not None:
+            parts = {**parts, **await jobs.check_ready()}
         failing = [f"{name}: {state}" for name, state in parts.items() if state != "ok"]
         if failing:
             fault = EngineUnavailable(
@@ -82,6 +86,7 @@ def build_operation_routes(
             **{name: _part(*found) for name, found in (await check_parts()).items()},
             **(front.describe_services() if front else {}),
             **(sources.describe_services() if sources else {}),
+            **(await jobs.describe_services() if jobs else {}),
         }
         worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"
         body = orjson.dumps({"status": worst, "services": document})

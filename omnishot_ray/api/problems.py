@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from omnishot_ray import errors
 from omnishot_ray.errors import OmnishotError
@@ -23,6 +24,10 @@ STATUS: dict[type[OmnishotError], int] = {
     errors.OriginRefused: 403,
     errors.AddressRefused: 403,
     errors.SourceTooLarge: 413,
+    errors.JobUnknown: 404,
+    errors.JobConflict: 409,
+    errors.KeyInFlight: 409,
+    errors.KeyMismatch: 422,
     errors.UnsupportedFormat: 415,
     errors.CorruptImage: 422,
     errors.LimitExceeded: 422,
@@ -51,6 +56,11 @@ _HTTP_TITLES = {
 def status_of(error: OmnishotError) -> int:
     """The HTTP status of an error, by class ancestry."""
     return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)
+
+
+def status_of_code(code: str) -> int:
+    """The HTTP status that goes with the code of a problem; 500 where there is no such code."""
+    return next((status for cls, status in STATUS.items() if cls.code == code), 500)
 
 
 def as_problem(error: OmnishotError, instance: str) -> dict[str, Any]:
@@ -92,7 +102,7 @@ def _headers_of(error: OmnishotError) -> dict[str, str]:
             | errors.StorageUnavailable()
         ):
             return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
-        case errors.EngineUnavailable():
+        case errors.EngineUnavailable() | errors.KeyInFlight():
             return {"Retry-After": "1"}
         case errors.KeyMissing():
             return {"WWW-Authenticate": "Bearer"}  # RFC 9110 §15.5.2, RFC 6750 §3
@@ -112,9 +122,25 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     detail = str(getattr(error, "detail", "")) or "The request cannot be answered"
     headers = dict(getattr(error, "headers", None) or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request) | {*_split(headers.get("Allow"))}))
     if "GET" in headers.get("Allow", ""):
         headers["Allow"] += ", HEAD"
     return http_problem_response(status, detail.rstrip("."), request.state.request_id, headers)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """What the address can be asked for: Starlette names the methods of one route alone."""
+    return {
+        method
+        for route in request.app.state.routes
+        if route.matches(dict(request.scope))[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+
+
+def _split(names: str | None) -> list[str]:
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 def _document(

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 some items failed, 2 wrong usage, 3 the environment lacks 
 """
 
 import gc
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,32 @@ def _add_rendition_options(command: click.Command) -> None:
 
 
 _add_rendition_options(optimize)
+
+
+class _Later(click.Group):
+    """A group of commands that is imported when it is used."""
+
+    def __init__(self, name: str, module: str, help: str) -> None:
+        super().__init__(name, help=help, short_help=help)
+        self._module = module
+
+    def _group(self) -> click.Group:
+        group = getattr(importlib.import_module(self._module), str(self.name))
+        assert isinstance(group, click.Group)
+        return group
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As the group itself would."""
+        return self._group().make_context(*args, **extra)
+
+    def invoke(self, context: click.Context) -> Any:
+        """As the group itself would."""
+        return self._group().invoke(context)
+
+
+main.add_command(
+    _Later("jobs", "omnishot_ray.cli.jobs", "List, show, retry and cancel the jobs of a service.")
+)
 
 
 @main.command()

@@ -131,8 +131,10 @@ def _ray_cpus(settings: Settings) -> int:
     Ray starts one worker process ahead for each, so there is one for each gateway too.
     """
     gateways, resizers = settings.gateways, settings.resizers
-    return round(gateways.replicas * max(1.0, gateways.num_cpus)) + max(
-        1, round(resizers.max_replicas * resizers.num_cpus)
+    return (
+        round(gateways.replicas * max(1.0, gateways.num_cpus))
+        + max(1, round(resizers.max_replicas * resizers.num_cpus))
+        + int(settings.jobs.enabled)
     )
 
 

@@ -14,9 +14,11 @@ from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.cache.front import build_front
 from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.building import JobSettings, build_jobs
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.samples import GaugeSample
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
+from omnishot_ray.serving.job_runner import JobRunner
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.metrics_client import HubMetrics
 from omnishot_ray.serving.parcels import Hatch
@@ -42,7 +44,10 @@ class Gateway:
         metrics: MetricsConfig,
         fetch: FetchConfig,
         storage: StorageConfig,
+        jobs: JobSettings | None = None,
+        runner: DeploymentHandle[JobRunner] | None = None,
     ) -> None:
+        del runner  # bound so that Serve deploys it; gateways and runner meet in the store
         gateway_id = secrets.token_hex(4)
         self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics) if metrics.enabled else None
         self._metrics_config = metrics
@@ -51,6 +56,7 @@ class Gateway:
         self._pool = ReplicaPool(resizers, Hatch(cache.node_dir))
         self._front = build_front(cache)
         self._sources = Sources(fetch, storage)
+        self._jobs = build_jobs(jobs) if jobs else None
         self._dispatcher = Dispatcher(
             self._pool,
             dispatch,
@@ -68,6 +74,7 @@ class Gateway:
             self._api,
             self._front,
             self._sources,
+            jobs=self._jobs,
             server_sends_request_id=True,
             metrics=self._metrics,
             metrics_config=self._metrics_config,

@@ -1,6 +1,7 @@
 """The service does what its OpenAPI document says, for whatever schemathesis thinks of."""
 
 from collections.abc import Iterator
+from time import time
 from typing import Any
 
 import pytest
@@ -12,26 +13,48 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from schemathesis.transport.serialization import Binary
 
-from omnishot_ray.api.application import describe_api
+from omnishot_ray.api.application import create_app, describe_api
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.building import JobSettings, build_jobs
+from omnishot_ray.jobs.store import Worker
 from omnishot_ray.metrics.local import LocalMetrics
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 from tests.contract.checks import CheckedClient, said
-from tests.contract.metered import watched
+from tests.jobbing import Workshop
 from tests.pictures import encode, scene
+from tests.web import Web
 
 PICTURE = encode(scene(24, 16), "JPEG")
 
 schemathesis.serializer.alias(["image/avif", "image/bmp", "image/tiff"], "image/png")
-schema = schemathesis.openapi.from_dict(describe_api(LocalOptimizer(Limits()), ApiConfig()))
+schema = schemathesis.openapi.from_dict(
+    describe_api(LocalOptimizer(Limits()), ApiConfig(), build_jobs(JobSettings()))
+)
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[CheckedClient]:
-    """Of the whole service."""
-    with watched(LocalMetrics()) as client:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CheckedClient]:
+    """With jobs, which nobody works off, although a runner has given a sign of life."""
+    shop = Workshop(tmp_path_factory.mktemp("jobs"))
+    shop.stores.store.note_worker(Worker("runner", time() + 3600, 1, 0))
+    sources = Sources(FetchConfig(), StorageConfig(), Web().resolve)
+    app = create_app(
+        LocalOptimizer(Limits()),
+        ApiConfig(),
+        None,
+        sources,
+        jobs=shop.jobs,
+        metrics=LocalMetrics(),
+    )
+    with CheckedClient(app) as client:
         yield client
+        assert client.portal is not None
+        client.portal.call(sources.close)
+    shop.stores.store.close()
 
 
 @schema.hook("map_body")

@@ -121,7 +121,9 @@ def start_service(
     """`omnishot serve` on a free port, waited for."""
     port = free_port()
     command = [str(BIN / "omnishot"), "serve", "--port", str(port), *arguments]
-    service = Service(command, port, environment or {})
+    service = Service(
+        command, port, {"OMNISHOT_JOBS__DIR": tempfile.mkdtemp(), **(environment or {})}
+    )
     try:
         service.wait_until_ready(deadline_s)
     except BaseException:

@@ -27,6 +27,10 @@ OTHERS: dict[str, Any] = {
     "storage.source_roots": ("file:///srv/photos", "s3://photos/incoming?region=eu-west-1"),
     "storage.output_roots": ("gs://renditions",),
     "webhooks.secrets": ("whsec_" + "A" * 32, "whsec_" + "B" * 84),
+    "jobs.dir": "/tmp/jobs",
+    "jobs.redis_url": "redis://127.0.0.1:6379/2",
+    "jobs.blobs_uri": "file:///tmp/blobs",
+    "jobs.share": 0.25,
     "api.keys": ("shop:0123456789", "abcdef"),
     "api.rate_limit": "600/minute",
     "api.redis_url": "redis://:secret@127.0.0.1:6379/1",
@@ -34,7 +38,7 @@ OTHERS: dict[str, Any] = {
     "api.cors_origins": ("https://example.org", "http://localhost:3000"),
 }
 """Where twice the default and one would not be legal."""
-ANY_TEXT = {"api.cache_control", "api.keys", "fetch.allow"}
+ANY_TEXT = {"api.cache_control", "api.keys", "jobs.dir", "fetch.allow", "fetch.ca_file"}
 SECRETS = {"api.keys", "webhooks.secrets"}
 by_name = pytest.mark.parametrize("name", KNOWN)
 
@@ -99,6 +103,7 @@ def test_there_are_settings_of_every_part() -> None:
         "webhooks",
         "gateways",
         "resizers",
+        "jobs",
     }
     assert "dispatch.queue.batch_max" in KNOWN
 

@@ -1,0 +1,46 @@
+"""The runner of jobs as a Serve replica: one, which Serve's controller starts anew when it dies."""
+
+import asyncio
+import logging
+
+from ray.serve.handle import DeploymentHandle
+
+from omnishot_ray.cache.quarantine import Quarantine
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.building import JobSettings, build_runner
+from omnishot_ray.serving.job_engine import PoolEngine
+from omnishot_ray.serving.parcels import Hatch
+from omnishot_ray.serving.pool import ReplicaPool
+from omnishot_ray.serving.resizer import Resizer
+
+logger = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """Holds nothing that is not in the store: killed at any point, it goes on where it was."""
+
+    def __init__(
+        self,
+        resizers: DeploymentHandle[Resizer],
+        settings: JobSettings,
+        limits: Limits,
+        node_dir: str,
+    ) -> None:
+        pool = ReplicaPool(resizers, Hatch(node_dir))
+        engine = PoolEngine(pool, settings.jobs.share, Quarantine(node_dir))
+        self._runner = build_runner(settings, engine, limits)
+        self._running = asyncio.get_running_loop().create_task(self._runner.run())
+
+    async def check_health(self) -> None:
+        """Raise when the runner has ended, so that Serve starts another."""
+        if self._running.done():
+            raise RuntimeError("the runner of jobs has ended")
+
+    async def ping(self) -> str:
+        """Answer `ok`."""
+        return "ok"
+
+    async def __del__(self) -> None:
+        """Give back what is at work; Serve awaits this when it ends a replica in peace."""
+        await self._runner.stop()
+        self._running.cancel()
