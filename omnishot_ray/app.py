@@ -77,6 +77,8 @@ def assemble(settings: Settings) -> Application:
         settings.dispatch,
         settings.limits,
         settings.cache,
+        settings.fetch,
+        settings.storage,
         jobs=jobs,
         runner=runner,
     )

@@ -57,7 +57,7 @@ class Circuit:
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
-        """Whether it may be tried now. Whoever may then tells `note` how it went, if it is known."""
+        """Whether it may be tried now; whoever may tells `note` how it went, if that is known."""
         if self.state == OPEN and not self.rests_for_s:
             self._circuit.half_open()
         trial = self.state == HALF_OPEN

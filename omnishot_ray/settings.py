@@ -3,8 +3,8 @@
 This is the only module that reads the environment. A name has the form of its path, in the
 environment joined by two underscores: `dispatch.inline_ms` is `OMNISHOT_DISPATCH__INLINE_MS`.
 `OMNISHOT_API_KEYS` is short for `api.keys`, `OMNISHOT_REDIS_URL` for `api.redis_url` (rate limits)
-and `cache.redis_url`. A list is written with commas. Keys come from the environment alone: what is
-given in a file or to Serve is kept and shown.
+and `cache.redis_url`. A list is written with commas. Keys and secrets come from the
+environment alone: what is given in a file or to Serve is kept and shown.
 """
 
 import difflib
@@ -32,8 +32,7 @@ _SHORT_NAMES = {
     "API_KEYS": ("API__KEYS",),
     "REDIS_URL": ("API__REDIS_URL", "CACHE__REDIS_URL"),
 }
-
-_SECRET = (("api", "keys", "API_KEYS"), ("webhooks", "secrets", "WEBHOOKS__SECRETS"))
+_SECRETS = (("api", "keys", "API_KEYS"), ("webhooks", "secrets", "WEBHOOKS__SECRETS"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +42,13 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     api: ApiConfig = field(default_factory=ApiConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    webhooks: WebhookConfig = field(default_factory=WebhookConfig)
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
     jobs: JobsConfig = field(default_factory=JobsConfig)
-    storage: StorageConfig = field(default_factory=StorageConfig)
-    fetch: FetchConfig = field(default_factory=FetchConfig)
-    webhooks: WebhookConfig = field(default_factory=WebhookConfig)
 
     @property
     def for_jobs(self) -> JobSettings | None:
@@ -68,7 +67,7 @@ def load_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> S
         ConfigError: a name is unknown (the nearest known one is said), a value is wrong, or a key
             is among the given values.
     """
-    for group, name, variable in _SECRET:
+    for group, name, variable in _SECRETS:
         values = given.get(group)
         if isinstance(values, Mapping) and name in values:
             raise ConfigError(

@@ -29,6 +29,7 @@ from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.jobs.service import Jobs
 from omnishot_ray.protocol import Optimizer
+from omnishot_ray.storage.sources import Sources
 
 if TYPE_CHECKING:
     from omnishot_ray.api.ratelimits import RateLimits
@@ -45,16 +46,20 @@ def create_app(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
     *,
     jobs: Jobs | None = None,
     server_sends_request_id: bool = False,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
-    Without `jobs` there are no routes of jobs. `server_sends_request_id` is for a server that
-    gives every request an `X-Request-Id` and sends it back by itself, as Ray Serve does.
+    Requests may name their pictures where there are `sources`; without `jobs` there are no routes
+    of jobs.
+
+    `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
+    it back by itself, as Ray Serve does.
     """
-    routers = _build_routers(optimizer, config, front, jobs)
+    routers = _build_routers(optimizer, config, front, sources, jobs)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -93,20 +98,21 @@ def describe_api(
     optimizer: Optimizer, config: ApiConfig, jobs: Jobs | None = None
 ) -> dict[str, Any]:
     """The OpenAPI document, the same as at `/openapi.json`."""
-    return _documented(_build_routers(optimizer, config, None, jobs), config).openapi()
+    return _documented(_build_routers(optimizer, config, jobs=jobs), config).openapi()
 
 
 def _build_routers(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
     jobs: Jobs | None = None,
 ) -> tuple[APIRouter, ...]:
     return (
-        build_image_routes(optimizer, config, front),
-        build_info_routes(optimizer, config),
-        build_operation_routes(optimizer, front, jobs),
-        build_cache_routes(optimizer, config, front),
+        build_image_routes(optimizer, config, front, sources),
+        build_info_routes(optimizer, config, sources),
+        build_operation_routes(optimizer, front, sources, jobs),
+        build_cache_routes(optimizer, config, front, sources),
         *_build_job_routers(config, front, jobs),
     )
 

@@ -21,6 +21,9 @@ from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.parcels import Hatch
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +38,15 @@ class Gateway:
         dispatch: DispatchConfig,
         limits: Limits,
         cache: CacheConfig,
+        fetch: FetchConfig,
+        storage: StorageConfig,
         jobs: JobSettings | None = None,
         runner: DeploymentHandle[JobRunner] | None = None,
     ) -> None:
         del runner  # bound so that Serve deploys it; gateways and runner meet in the store
         self._pool = ReplicaPool(resizers, Hatch(cache.node_dir))
         self._front = build_front(cache)
+        self._sources = Sources(fetch, storage)
         self._jobs = build_jobs(jobs) if jobs else None
         self._dispatcher = Dispatcher(
             self._pool,
@@ -54,7 +60,12 @@ class Gateway:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         app = create_app(
-            self._dispatcher, self._api, self._front, jobs=self._jobs, server_sends_request_id=True
+            self._dispatcher,
+            self._api,
+            self._front,
+            self._sources,
+            jobs=self._jobs,
+            server_sends_request_id=True,
         )
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()

@@ -1,7 +1,7 @@
 """Where bytes may be read from and written to."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 _SCHEMES = ("file", "s3", "gs")
@@ -17,9 +17,9 @@ _HIDDEN = re.compile(r"//[^/]*@")
 class StorageConfig:
     """Roots are URIs of folders: `file:///path`, `s3://bucket/path`, `gs://bucket/path`."""
 
-    source_roots: tuple[str, ...] = ()
+    source_roots: tuple[str, ...] = field(default=(), repr=False)
     """Under these a request may name a source; none: only http and https."""
-    output_roots: tuple[str, ...] = ()
+    output_roots: tuple[str, ...] = field(default=(), repr=False)
     """Under these a request may have its results written; none: nowhere."""
 
     def __post_init__(self) -> None:

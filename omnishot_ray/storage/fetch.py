@@ -60,7 +60,7 @@ class FetchConfig:
     ca_file: str = ""
     """Certificates of authorities that are trusted beside the system's, as PEM."""
     max_at_once: int = 16
-    """Downloads at a time in one process; more wait within their time."""
+    """Downloads at a time in one process; more wait for half of their time."""
     fail_max: int = 5
     """After so many failures in a row a host is left alone …"""
     rest_s: float = 30.0
@@ -77,6 +77,8 @@ class FetchConfig:
             raise ValueError("max_redirects must not be negative")
         if not all(0 < port < 65536 for port in self.ports):
             raise ValueError("ports must be 1 to 65535")
+        if self.ca_file and not self.ca_file.startswith("/"):
+            raise ValueError("ca_file must be an absolute path")
         for entry in self.allow:
             read_allowed(entry)
         for entry in self.deny:
@@ -121,12 +123,13 @@ class Fetcher:
             UpstreamFailed: no connection, broken connection, 5xx, 408, 425, 429.
             UpstreamTimeout: `timeout_s` passed.
             UpstreamResting: the host failed `fail_max` times in a row less than `rest_s` ago.
-            Overloaded: no place was free within `timeout_s`.
+            Overloaded: no place was free within half of `timeout_s`.
         """
         at = self.guard.read(url)
         deadline = asyncio.get_running_loop().time() + self._config.timeout_s
         try:
-            async with asyncio.timeout_at(deadline):
+            # Whoever waited longer would not have the time that a host deserves.
+            async with asyncio.timeout(self._config.timeout_s / 2):
                 await self._places.acquire()
         except TimeoutError:
             raise Overloaded(
@@ -228,7 +231,9 @@ class Fetcher:
             raise UpstreamRefused(
                 f"{url.raw_host} answered {status}; 200 with a picture is wanted."
             )
-        if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        transfer = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
+        if (coding, transfer) != ("identity", "chunked"):
             raise UpstreamRefused(
                 f"{url.raw_host} sent a compressed answer that was not asked for."
             )

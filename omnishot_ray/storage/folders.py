@@ -107,13 +107,12 @@ def check_path(path: str) -> str:
     plain = all(
         part not in ("", ".", "..")
         and len(part.encode("utf-8", "surrogatepass")) <= 255
-        and not any(char < " " or char in "\\\x7f" or 0xD800 <= ord(char) < 0xE000 for char in part)
+        and part.isprintable()
+        and not set(part) & set("\\\ufffd")  # the latter stands for what is no UTF-8
         for part in parts
     )
     if not plain or len(path) > 1024:
-        raise AddressRefused(
-            "This path is not allowed; write it plainly, folder/name, without ., .., // or \\."
-        )
+        raise AddressRefused("a path is written plainly, folder/name, without ., .., // or \\.")
     return path
 
 
@@ -130,13 +129,13 @@ def storage_faults() -> Iterator[None]:
                 "This path is not allowed: a part of it is a link, or a file in place of a folder, "
                 "or too long."
             ) from error
-        if error.errno in _FULL:
-            raise StorageUnavailable(
-                "The storage is full; nothing was kept. Try again later.", FULL_AGAIN_S
-            ) from error
-        raise unavailable() from error
+        raise unavailable(error) from error
 
 
-def unavailable() -> StorageUnavailable:
+def unavailable(error: Exception | None = None) -> StorageUnavailable:
     """What is said of a store that does not answer as it should."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return StorageUnavailable(
+            "The storage is full; nothing was kept. Try again later.", FULL_AGAIN_S
+        )
     return StorageUnavailable("The storage cannot be reached; try again soon.", DOWN_AGAIN_S)

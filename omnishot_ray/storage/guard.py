@@ -21,7 +21,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\\\u2028\u2029]")
 """Some parsers drop them, some end there, some take a backslash for a slash."""
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_ENTRY = re.compile(r"\[(?P<v6>[^\]]+)\](:(?P<port6>\d+))?|(?P<rest>[^:]+)(:(?P<port>\d+))?|.*")
+_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<other>[^:\[]+)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,9 @@ def read_allowed(entry: str) -> _Allowed:
 
     Raises `ValueError`.
     """
-    found = _ENTRY.fullmatch(entry)
-    groups = found.groupdict() if found else {}
-    text = groups.get("v6") or groups.get("rest") or entry
-    port_text = groups.get("port6") or groups.get("port")
-    port = int(port_text) if port_text else None
+    found = _WITH_PORT.fullmatch(entry)
+    text = (found["v6"] or found["other"]) if found else entry
+    port = int(found["port"]) if found else None
     if port is not None and not 0 < port < 65536:
         raise ValueError(f"{entry!r} has a port that is none")
     try:
@@ -93,6 +91,8 @@ class Guard:
                 url = exact  # signed addresses have to be sent as they are written
         except ValueError:
             raise _unreadable("it cannot be read") from None
+        if not url.scheme:
+            raise _unreadable("it has to begin with http:// or https://")
         if url.scheme not in ("http", "https"):
             raise _refused("only http:// and https:// are fetched")
         if not host or port is None:

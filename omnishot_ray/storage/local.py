@@ -5,6 +5,7 @@ so there is no moment between a check and its use (CWE-367): nobody who can make
 root leads a request out of it.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -47,23 +48,11 @@ class LocalFolder:
     def write(self, path: str, data: bytes, attributes: Mapping[str, str] | None = None) -> None:
         """See `Folder.write`; a file has no attributes. It survives a power cut."""
         del attributes
-        with storage_faults():
-            with suppress(FileExistsError):
-                os.makedirs(self._root)
-            with self._parent(path, make=True) as (folder, name):
-                temporary = f".{uuid.uuid4().hex}{_PART}"
-                try:
-                    with open(os.open(temporary, _CREATE, 0o666, dir_fd=folder), "wb") as file:
-                        file.write(data)
-                        file.flush()
-                        os.fsync(file.fileno())
-                    fcntl.flock(folder, fcntl.LOCK_SH)
-                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-                except BaseException:
-                    with suppress(OSError):
-                        os.unlink(temporary, dir_fd=folder)
-                    raise
-                os.fsync(folder)
+        try:
+            self._make_root()
+            self._write(path, data)
+        except FileNotFoundError as error:  # somebody removes folders meanwhile
+            raise unavailable(error) from error
 
     def touch(self, path: str) -> bool:
         """See `Folder.touch`."""
@@ -115,12 +104,43 @@ class LocalFolder:
 
     def check(self) -> None:
         """See `Folder.check`: it can be made, and has room for a byte."""
+        self._make_root()
         with storage_faults():
-            os.makedirs(self._root, exist_ok=True)
             if not os.access(self._root, os.W_OK | os.X_OK):
                 raise unavailable()
             if os.statvfs(self._root).f_bavail == 0:
-                raise OSError(28, "full")
+                raise OSError(errno.ENOSPC, "no block is free")
+
+    def _write(self, path: str, data: bytes) -> None:
+        with storage_faults(), self._parent(path, make=True) as (folder, name):
+            temporary = f".{uuid.uuid4().hex}{_PART}"
+            try:
+                with open(os.open(temporary, _CREATE, 0o666, dir_fd=folder), "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                fcntl.flock(folder, fcntl.LOCK_SH)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=folder)
+                raise
+            os.fsync(folder)
+
+    def _open_root(self) -> int:
+        """The root is the configuration's, not a request's: it may be a link."""
+        try:
+            return os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise unavailable(error) from error
+
+    def _make_root(self) -> None:
+        try:
+            os.makedirs(self._root, exist_ok=True)
+        except OSError as error:
+            raise unavailable(error) from error
 
     def _walk(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Each regular file with its path from the root; links are not followed."""
@@ -143,7 +163,7 @@ class LocalFolder:
     def _parent(self, path: str, make: bool = False) -> Iterator[tuple[int, str]]:
         """Descriptor of the folder that a path is in, and the name there."""
         *folders, name = path.split("/")
-        at = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        at = self._open_root()
         try:
             for folder in folders:
                 below = _enter(at, folder, make)

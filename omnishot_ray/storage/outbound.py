@@ -19,7 +19,8 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 OpenSocket = Callable[[int, int, int], socket.socket]
 """Makes a socket of a family, type and protocol, to be connected by the caller."""
 
-_LOOKUPS_AT_ONCE = 8
+_LOOKUPS_AT_ONCE = 32
+"""A name server that does not answer keeps a thread for longer than anybody waits for it."""
 _MAX_HEADER_BYTES = 8190
 _CONNECTIONS = 64
 

@@ -30,9 +30,12 @@ class Roots:
             plain = ""
         if plain != uri or "@" in parts.netloc:
             raise self._refused("it has to be written plainly, scheme://bucket/folder/name")
-        path = unquote(parts.path, errors="strict") if "%" in parts.path else parts.path
-        check_path(path.removeprefix("/"))
-        wanted = (parts.scheme, parts.netloc, *path.removeprefix("/").split("/"))
+        path = unquote(parts.path).removeprefix("/")
+        try:
+            check_path(path)
+        except AddressRefused as refusal:
+            raise self._refused(refusal.detail.removesuffix(".")) from None
+        wanted = (parts.scheme, parts.netloc, *path.split("/"))
         for place, folder in self._roots:
             if wanted[: len(place)] == place and len(wanted) > len(place):
                 return folder, "/".join(wanted[len(place) :])
