@@ -19,9 +19,13 @@ from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs.building import JobSettings, build_jobs
 from omnishot_ray.jobs.store import Worker
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 from tests.contract.checks import CheckedClient, said
 from tests.jobbing import Workshop
 from tests.pictures import encode, scene
+from tests.web import Web
 
 PICTURE = encode(scene(24, 16), "JPEG")
 
@@ -33,12 +37,15 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CheckedClient]:
-    """With jobs, which nobody works off, although a runner has given a sign of life."""
+    """With jobs, which nobody works off, though a runner has given a sign of life; no Internet."""
     shop = Workshop(tmp_path_factory.mktemp("jobs"))
     shop.stores.store.note_worker(Worker("runner", time() + 3600, 1, 0))
-    app = create_app(LocalOptimizer(Limits()), ApiConfig(), jobs=shop.jobs)
+    sources = Sources(FetchConfig(), StorageConfig(), Web().resolve)
+    app = create_app(LocalOptimizer(Limits()), ApiConfig(), None, sources, jobs=shop.jobs)
     with CheckedClient(app) as client:
         yield client
+        assert client.portal is not None
+        client.portal.call(sources.close)
     shop.stores.store.close()
 
 
