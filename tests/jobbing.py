@@ -34,7 +34,7 @@ from tests.redis_server import RedisServer
 NOW = 1_800_000_000.0
 LEASE_S = 15.0
 SECRET = "whsec_" + "c2VjcmV0" * 5
-PASSING = Failure("engine-unavailable", "No engine available", "Try again.", retryable=True)
+PASSING = Failure("upstream-failed", "Source failed", "Try again.", retryable=True)
 LASTING = Failure("corrupt-image", "Image cannot be decoded", "It is broken.")
 WORK = Work(({"name": "a", "width": 20}, {"name": "b", "width": 10}), digest="d" * 64)
 

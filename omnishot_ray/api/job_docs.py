@@ -193,6 +193,7 @@ UPLOAD_DOCS = _docs(
     *(400, 408, 413, 415, 422),
 )
 UPLOAD_DOCS["openapi_extra"]["requestBody"] = request_body({})
+del UPLOAD_DOCS["openapi_extra"]["requestBody"]["content"]["application/json"]
 
 JOBS_DOCS = _docs(
     "Jobs, the newest first",

@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from omnishot_ray.errors import EngineUnavailable, OmnishotError
+from omnishot_ray.errors import EngineUnavailable, OmnishotError, StorageUnavailable
 
 
 class Status(StrEnum):
@@ -297,12 +297,23 @@ def adopt(job: Job, other: Job, now: float) -> Job:
     )
 
 
-def fail(job: Job, attempt: int, failure: Failure, now: float, delay_s: float) -> Job:
+_BLAMELESS = frozenset({EngineUnavailable.code, StorageUnavailable.code})
+"""Faults of the service. They count as stalls do, or a disk that is full for half a minute would
+fill the dead letters."""
+
+
+def fail(
+    job: Job, attempt: int, failure: Failure, now: float, delay_s: float, max_stalls: int = 10
+) -> Job:
     """An attempt ended with an error: again after `delay_s`, or never."""
-    job = replace(held(job, attempt), error=failure, failures=job.failures + 1)
+    job = replace(held(job, attempt), error=failure)
     if not failure.retryable:
         return _to(job, Status.FAILED, **_finished(job, now))
-    if job.failures >= job.max_attempts:
+    if failure.code in _BLAMELESS:
+        job = replace(job, stalls=job.stalls + 1)
+    else:
+        job = replace(job, failures=job.failures + 1)
+    if job.failures >= job.max_attempts or job.stalls > max_stalls:
         return _to(job, Status.DEAD, **_finished(job, now))
     return _to(job, Status.DELAYED, due_at=now + delay_s, worker="")
 

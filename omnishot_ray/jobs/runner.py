@@ -180,11 +180,13 @@ class Runner:
         else:
             await self._settle(job, began, partial(model.complete, attempt=job.attempts))
             return
-        delay_s = backoff(job.failures + 1, self._config.backoff_s)
+        delay_s = backoff(job.failures + job.stalls + 1, self._config.backoff_s)
         await self._settle(
             job,
             began,
-            lambda one, now: model.fail(one, job.attempts, failure, now, delay_s),
+            lambda one, now: model.fail(
+                one, job.attempts, failure, now, delay_s, self._config.max_stalls
+            ),
         )
 
     async def _settle(self, job: Job, began: float, change: Callable[..., Job]) -> None:

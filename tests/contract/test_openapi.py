@@ -38,7 +38,7 @@ schema = schemathesis.openapi.from_dict(
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CheckedClient]:
-    """With jobs, which nobody works off, although a runner has given a sign of life."""
+    """With jobs, which nobody works off, though a runner has given a sign of life; no Internet."""
     shop = Workshop(tmp_path_factory.mktemp("jobs"))
     shop.stores.store.note_worker(Worker("runner", time() + 3600, 1, 0))
     sources = Sources(FetchConfig(), StorageConfig(), Web().resolve)

@@ -145,3 +145,12 @@ def test_turns() -> None:
     assert first(head("a", 45, 5, 0), head("b", 0, 2, 9)) == "a", "who has waited four steps"
     assert first(head("a", 900, 1, 8), head("b", 95, 10, 3)) == "b", "whose turn is longer ago"
     assert first(head("a", 9, 5, 1), head("b", 8, 5, 1)) == "a", "who came first"
+
+
+def test_a_fault_of_the_service_is_not_held_against_the_job() -> None:
+    ours = model.Failure("storage-unavailable", "Storage not available", "Later.", retryable=True)
+    job = replace(a_job(max_attempts=1), status=Status.ACTIVE, attempts=1)
+    again = model.fail(job, 1, ours, NOW, 4, max_stalls=1)
+    assert (again.status, again.failures, again.stalls) == (Status.DELAYED, 0, 1)
+    once_more = replace(again, status=Status.ACTIVE)
+    assert model.fail(once_more, 1, ours, NOW, 4, max_stalls=1).status is Status.DEAD
