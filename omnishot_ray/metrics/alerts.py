@@ -209,8 +209,10 @@ class AlertBook:
                 )  # fmt: skip
                 self._browser[kind] = begun
                 told.append(begun)
-        for kind in [kind for kind in self._browser if kind not in counts]:
-            told.append(replace(self._browser.pop(kind), resolved_s=now, reason="quiet"))
+        silent = [kind for kind in self._browser if kind not in counts]
+        told += [
+            replace(self._browser.pop(kind), resolved_s=now, reason="quiet") for kind in silent
+        ]
         return told
 
 

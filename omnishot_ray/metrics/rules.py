@@ -2,7 +2,7 @@
 
     response-slow warning p95 requests.total_ms > 3000 over 5m for 1m clear 2700 least 20
     errors critical share requests status=5xx > 0.05 over 5m
-    cache-misses warning share requests cache=hit-memory|joined of cache=hit-memory|joined|miss < 0.6
+    hits warning share requests cache=hit-memory|joined of cache=hit-memory|joined|miss < 0.6
 
 A name, a severity, what is measured, a threshold, and how long: `over` the last minutes, `for` how
 long it has to stay so before anybody is told, `clear` where it counts as mended (hysteresis: by

@@ -1,0 +1,5 @@
+"""What web pages tell of their visitors, and what the operator reads of it."""
+
+from omnishot_ray.api.analytics.routes import build_analytics_routes
+
+__all__ = ["build_analytics_routes"]
