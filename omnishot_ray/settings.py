@@ -15,10 +15,13 @@ from typing import Any, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.metrics.alerts import AlertConfig
+from omnishot_ray.metrics.analysis.costs import Prices
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
 
@@ -39,6 +42,9 @@ class Settings:
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
+    analytics: AnalyticsConfig = field(default_factory=AnalyticsConfig)
+    alerts: AlertConfig = field(default_factory=AlertConfig)
+    prices: Prices = field(default_factory=Prices)
 
 
 _ADAPTER = TypeAdapter(Settings)

@@ -9,6 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
+from omnishot_ray.api.analytics import build_analytics_routes
+from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.caching import build_cache_routes
 from omnishot_ray.api.compression import Compression
 from omnishot_ray.api.config import ApiConfig, named_keys, parse_rate
@@ -25,6 +27,8 @@ from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.metrics.off import NoMetrics
+from omnishot_ray.metrics.query import Metrics
 from omnishot_ray.protocol import Optimizer
 
 if TYPE_CHECKING:
@@ -42,6 +46,8 @@ def create_app(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
+    metrics: Metrics | None = None,
+    analytics: AnalyticsConfig | None = None,
     *,
     server_sends_request_id: bool = False,
 ) -> ASGIApp:
@@ -50,7 +56,7 @@ def create_app(
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
-    routers = _build_routers(optimizer, config, front)
+    routers = _build_routers(optimizer, config, front, metrics, analytics)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -91,13 +97,18 @@ def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
 
 
 def _build_routers(
-    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None = None,
+    metrics: Metrics | None = None,
+    analytics: AnalyticsConfig | None = None,
 ) -> tuple[APIRouter, ...]:
     return (
         build_image_routes(optimizer, config, front),
         build_info_routes(optimizer, config),
         build_operation_routes(optimizer, front),
         build_cache_routes(optimizer, config, front),
+        build_analytics_routes(metrics or NoMetrics(), analytics or AnalyticsConfig(), config),
     )
 
 

@@ -1,12 +1,12 @@
 """How far visitors come: nine steps, counted by sessions.
 
-A session counts once at a step, however often it was seen there. Two rules say when it has come to a
-step:
+A session counts once at a step, however often it was seen there. Two rules say when it has come to
+a step:
 
 - `reached`: it was seen there or at any later one. Beacons get lost, and nobody downloads what was
   not made; so a later step stands for those before it, and the counts never rise.
-- `strict`: it was seen at every step up to it, each first seen no earlier than the one before. Times
-  within `SLACK_S` count as equal: beacons overtake each other.
+- `strict`: it was seen at every step up to it, each first seen no earlier than the one before.
+  Times within `SLACK_S` count as equal: beacons overtake each other.
 """
 
 from dataclasses import dataclass

@@ -3,16 +3,16 @@
 With at least `FEWEST_PERIODS` days of data what is expected is the median of the same time of day,
 pooled with its neighbours; with less it is an exponentially weighted moving mean (EWMA) that wild
 values move only as far as ordinary ones do. What is left over is measured in robust standard
-deviations (1.4826 times the median absolute deviation, of the same time of day; more where the tails
-are heavy). An anomaly is one step beyond `ALONE` of them, or `RUN` in a row beyond `TOGETHER` on the
-same side. Neighbours are one anomaly.
+deviations (1.4826 times the median absolute deviation, of the same time of day; more where the
+tails are heavy). An anomaly is one step beyond `ALONE` of them, or `RUN` in a row beyond `TOGETHER`
+on the same side. Neighbours are one anomaly.
 
-Of normal noise a step is beyond `ALONE` (5) once in 1.7 million, and two of independent steps in a row
-beyond `TOGETHER` (3.8) once in 96 million: practically never. Noise with heavy tails (Student's t of 4
-degrees of freedom) and noise that wanders give more; over those series that the tests make (288 steps a
-day, a day's rhythm, noise that is normal, of Poisson counts, log-normal, of heavy tails or wandering) it
-stays below one false alarm a day, and at least nine of ten spikes, dips and shifts of eight standard
-deviations are found.
+Of normal noise a step is beyond `ALONE` (5) once in 1.7 million, and two of independent steps in a
+row beyond `TOGETHER` (3.8) once in 96 million: practically never. Noise with heavy tails (Student's
+t of 4 degrees of freedom) and noise that wanders give more; over those series that the tests make
+(288 steps a day, a day's rhythm, noise that is normal, of Poisson counts, log-normal, of heavy
+tails or wandering) it stays below one false alarm a day, and at least nine of ten spikes, dips and
+shifts of eight standard deviations are found.
 """
 
 from dataclasses import dataclass

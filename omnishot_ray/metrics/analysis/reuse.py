@@ -2,8 +2,8 @@
 
 The reuse distance of a request is how many bytes of other results were asked for since the same one
 was asked for last; a least-recently-used cache of more than that has it (Mattson, Gecsei, Slutz and
-Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal 9, 1970). One pass with
-a Fenwick tree takes n log n steps.
+Traiger, "Evaluation techniques for storage hierarchies", IBM Systems Journal 9, 1970). One pass
+with a Fenwick tree takes n log n steps.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Trends that a few wild values do not bend.
 
 Theil–Sen: the slope is the median of the slopes of all pairs of points (Sen, "Estimates of the
-regression coefficient based on Kendall's tau", JASA 63, 1968). It holds with up to 29 % of the points
-wild. The interval of the slope is Sen's, from the variance of Kendall's tau; it takes the points as
-independent, so that of a series that wanders slowly it is too narrow.
+regression coefficient based on Kendall's tau", JASA 63, 1968). It holds with up to 29 % of the
+points wild. The interval of the slope is Sen's, from the variance of Kendall's tau; it takes the
+points as independent, so that of a series that wanders slowly it is too narrow.
 """
 
 from dataclasses import dataclass
