@@ -23,6 +23,7 @@ METRICS = "/api/analytics/performance/metrics"
 ALERTS = "/api/analytics/performance/alerts"
 FUNNEL = "/api/analytics/funnel"
 EVENTS = "/api/analytics/events"
+READ_FUNNEL = "/api/analytics/dashboard/funnel"
 LCP = {"name": "LCP", "value": 1800.0, "page": "/", "session_id": "s"}
 VALID = {
     METRICS: {"metrics": [LCP]},
@@ -303,7 +304,7 @@ def test_pages_need_no_key_and_readers_do(analyse: Analyse) -> None:
         assert client.post(path, json=body).status_code == 202
     assert client.get("/analytics.js").status_code == 200
     assert client.get("/api/analytics/dashboard/performance").status_code == 401
-    assert client.get(FUNNEL).status_code == 401
+    assert client.get(READ_FUNNEL).status_code == 401
     key = {"X-API-Key": "0123456789abcdef"}
     assert client.get("/api/analytics/system/health", headers=key).status_code == 200
 
@@ -311,7 +312,7 @@ def test_pages_need_no_key_and_readers_do(analyse: Analyse) -> None:
 def test_what_is_off_is_not_there(analyse: Analyse) -> None:
     client, _ = analyse(enabled=False)
     assert client.post(METRICS, json=VALID[METRICS]).status_code == 404
-    assert client.post(FUNNEL, json=VALID[FUNNEL]).status_code == 405
+    assert client.post(FUNNEL, json=VALID[FUNNEL]).status_code == 404
     assert client.get("/analytics.js").status_code == 404
 
 
@@ -355,7 +356,7 @@ def test_the_funnel_says_where_sessions_end(analyse: Analyse) -> None:
             steps.append({"session_id": f"s{number}", "step": step, "segment": segment})
     for _ in range(2):  # a session counts once
         client.post(FUNNEL, json={"steps": steps})
-    document = client.get(f"{FUNNEL}?window=5m&by=segment").json()
+    document = client.get(f"{READ_FUNNEL}?window=5m&by=segment").json()
     assert [step["sessions"] for step in document["steps"]] == [20] * 4 + [5] * 5
     assert (document["sessions"], document["completed"], document["completion"]) == (20, 5, 0.25)
     fifth = document["steps"][4]
@@ -403,10 +404,10 @@ def test_windows_that_cannot_be_read(client: CheckedClient, query: str) -> None:
 
 @pytest.mark.parametrize("query", ["rule=loose", "by=user_id"])
 def test_funnels_that_there_are_not(client: CheckedClient, query: str) -> None:
-    assert client.get(f"{FUNNEL}?{query}").status_code == 400
+    assert client.get(f"{READ_FUNNEL}?{query}").status_code == 400
 
 
 def test_without_metrics_there_is_nothing_to_read(serve: Callable[..., CheckedClient]) -> None:
     client = serve()
     assert client.post(METRICS, json=VALID[METRICS]).status_code == 202
-    assert_problem(client.get(FUNNEL), 503, "engine-unavailable", says="Nothing is measured")
+    assert_problem(client.get(READ_FUNNEL), 503, "engine-unavailable", says="Nothing is measured")

@@ -70,7 +70,7 @@ def build_analytics_routes(
         labels = {name: labels.describe() for name, labels in intake.labels.items()}
         return _json({**document, "labels": labels})
 
-    @router.get("/api/analytics/funnel", **FUNNEL_DOCS)
+    @router.get("/api/analytics/dashboard/funnel", **FUNNEL_DOCS)
     async def funnel(request: Request) -> Response:
         """Completion and drop-off per step, of all sessions and of each part of them."""
         said = _only(request, "window", "rule", "by")
