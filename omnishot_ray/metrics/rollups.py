@@ -107,6 +107,8 @@ class Rollups:
         """Take in cells of a minute each; the shorter steps are not had of them."""
         for level in self.levels[2:]:
             level.add(cells)
+        for level in self.levels[:2]:
+            level.complete_from = max(level.complete_from, int(cells.at[-1]) + 60)
 
     def read(self, since_s: float, until_s: float, step_s: int | None) -> Iterator[Cells]:
         """Cells that cover the time: long steps within, short ones at its ends.

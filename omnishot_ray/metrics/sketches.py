@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 def bins_of(values: Floats) -> Ints:
     """The bin of each value. Any shape."""
     floor = np.maximum(values, _SMALLEST)
-    bins = np.ceil(np.log(floor) * _PER_LOG).astype(np.int64)
+    bins: Ints = np.ceil(np.log(floor) * _PER_LOG).astype(np.int64)
     np.clip(bins, _LOWEST, _HIGHEST, out=bins)
     bins[values < _SMALLEST] = ZERO
     return bins
@@ -36,7 +36,7 @@ def bins_of(values: Floats) -> Ints:
 
 def values_of(bins: Ints) -> Floats:
     """The value that stands for a bin: the middle in the sense of the relative error."""
-    values = np.exp(bins / _PER_LOG) * (2 / (1 + _GAMMA))
+    values: Floats = np.exp(bins / _PER_LOG) * (2 / (1 + _GAMMA))
     values[bins == ZERO] = 0.0
     return values
 

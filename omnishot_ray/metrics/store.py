@@ -4,7 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +12,21 @@ import pyarrow.compute as pc
 
 from omnishot_ray.errors import FieldError, InvalidParameters
 from omnishot_ray.metrics.answering import fits_cells, from_cells, from_samples
-from omnishot_ray.metrics.cells import merge, summarise
+from omnishot_ray.metrics.cells import Cells, merge, summarise
 from omnishot_ray.metrics.celltables import from_table, to_table
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.intake import clean
 from omnishot_ray.metrics.labels import Labels
 from omnishot_ray.metrics.query import FUNCTIONS, Query
 from omnishot_ray.metrics.ring import Ring
-from omnishot_ray.metrics.rollups import Rollups
+from omnishot_ray.metrics.rollups import Level, Rollups
 from omnishot_ray.metrics.samples import TABLES, schema
 from omnishot_ray.metrics.shapes import SHAPES, measures
 
 _DAY_S = 86_400.0
 _MAX_STEPS = 20_000
+_EVER = 1 << 40
+"""Seconds that never end."""
 _MEASURE_S = 5.0
 """How often it is looked how large the rollups are."""
 
@@ -52,7 +54,8 @@ class MetricStore:
         self._measured_s = clock()
         self._rings = {table: Ring(table) for table in TABLES}
         self._rollups = {table: Rollups(keep_s) for table in TABLES}
-        self._labels = {
+        self._totals = {table: Level(_EVER, 2 * _EVER, math.inf) for table in TABLES}
+        self.labels = {
             table: Labels(
                 shape.labels,
                 frozenset(f.name for f in schema(table) if pa.types.is_string(f.type)),
@@ -64,24 +67,30 @@ class MetricStore:
         self.refused: Counter[tuple[str, str]] = Counter()
         """Rows or values that were dropped or clamped, by table and reason."""
 
-    def ingest(self, table: str, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Take in samples; what was kept of them comes back. Raises `InvalidParameters`."""
+    def ingest(self, table: str, batch: pa.RecordBatch, is_new: bool = True) -> pa.RecordBatch:
+        """Take in samples; what was kept of them comes back. Raises `InvalidParameters`.
+
+        What is not new, because an earlier store has seen it, does not count in `totals`.
+        """
         now_s = self._clock()
         batch, refused = clean(table, batch, now_s, now_s - self._keep_s)
         for reason, count in refused.items():
             self.refused[table, reason] += count
         if not batch.num_rows:
             return batch
-        group, batch = self._labels[table].encode(batch)
+        group, batch = self.labels[table].encode(batch)
         names = measures(table)
         values = np.empty((len(names), batch.num_rows))
         for number, name in enumerate(names):
             values[number] = batch.column(name).to_numpy()
         sketched = [names.index(name) for name in SHAPES[table].sketched]
         at_s = batch.column("at_s").to_numpy()
-        self._rollups[table].add(summarise(at_s, group, values, sketched))
+        cells = summarise(at_s, group, values, sketched)
+        self._rollups[table].add(cells)
         self._rings[table].add(batch)
-        self.samples[table] += batch.num_rows
+        if is_new:
+            self._totals[table].add(cells)
+            self.samples[table] += batch.num_rows
         self._keep_within_bytes()
         return batch
 
@@ -93,7 +102,7 @@ class MetricStore:
         if fits_cells(query):
             step_s = None if query.step_s is None else int(query.step_s)
             parts = list(self._rollups[query.table].read(since_s, until_s, step_s))
-            return from_cells(query, parts, self._labels[query.table], (since_s, until_s))
+            return from_cells(query, parts, self.labels[query.table], (since_s, until_s))
         return from_samples(query, self.read(query.table, since_s), (since_s, until_s))
 
     def read(self, table: str, since_s: float) -> pa.Table:
@@ -108,14 +117,31 @@ class MetricStore:
         newer = samples.filter(pc.field("at_s") > border_s)
         return pa.concat_tables([older, newer])
 
+    def recent_errors(self, since_s: float, most: int) -> list[dict[str, Any]]:
+        """The newest requests in memory that failed, the newest first."""
+        samples = self._rings["requests"].read(since_s)
+        failed = samples.filter((pc.field("status") >= 400) & (pc.field("at_s") >= since_s))
+        newest: list[dict[str, Any]] = (
+            failed.sort_by([("at_s", "descending")]).slice(0, most).to_pylist()
+        )
+        return newest
+
     def dump(self, table: str, since_s: int, until_s: int) -> pa.Table | None:
         """Rollups by the minute, to be restored by another store; None where there are none."""
         parts = list(self._rollups[table].minutes(since_s, until_s))
-        return to_table(table, merge(parts, 60), self._labels[table]) if parts else None
+        return to_table(table, merge(parts, 60), self.labels[table]) if parts else None
 
     def restore(self, table: str, minutes: pa.Table) -> None:
-        """Take in what was dumped. The shorter steps are not had of it."""
-        self._rollups[table].restore(from_table(table, minutes, self._labels[table]))
+        """Take in what was dumped. The shorter steps and the samples are not had of it."""
+        cells = from_table(table, minutes, self.labels[table])
+        self._rollups[table].restore(cells)
+        ring = self._rings[table]
+        ring.complete_from_s = max(ring.complete_from_s, float(cells.at[-1]) + 60.0)
+
+    def totals(self, table: str) -> Cells | None:
+        """A cell for each combination of labels, of all new samples; None before the first."""
+        parts = list(self._totals[table].read(0, _EVER))
+        return merge(parts, _EVER) if parts else None
 
     def tick(self) -> None:
         """Let go of what is too old."""
@@ -130,7 +156,7 @@ class MetricStore:
         """Rows whose label became `other` because there were too many, by table and column."""
         return {
             (table, column): book.overflows
-            for table, labels in self._labels.items()
+            for table, labels in self.labels.items()
             for column, book in labels.books.items()
             if book.overflows
         }
