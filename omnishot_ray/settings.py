@@ -20,7 +20,6 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.metrics.alerts import AlertConfig
 from omnishot_ray.metrics.analysis.costs import Prices
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
@@ -43,7 +42,6 @@ class Settings:
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
     analytics: AnalyticsConfig = field(default_factory=AnalyticsConfig)
-    alerts: AlertConfig = field(default_factory=AlertConfig)
     prices: Prices = field(default_factory=Prices)
 
 

@@ -1,34 +1,24 @@
-"""Metrics in this process: the real store behind the protocol."""
+"""Metrics in this process, and what they were told."""
 
-from dataclasses import asdict
 from time import time
 from typing import Any
 
-import pyarrow as pa
-
-from omnishot_ray.metrics.config import MetricsConfig
-from omnishot_ray.metrics.query import Query
-from omnishot_ray.metrics.samples import Sample, schema
-from omnishot_ray.metrics.store import MetricStore
+from omnishot_ray.metrics import local
+from omnishot_ray.metrics.samples import Sample
 
 
-class LocalMetrics:
-    """What is recorded can be asked for at once."""
+class LocalMetrics(local.LocalMetrics):
+    """The real ones; `samples` is all that was recorded, `listed` are alerts to be told of."""
 
     def __init__(self) -> None:
         # A second ahead: what came within this one belongs to the past only when it is over.
-        self.store = MetricStore(MetricsConfig(), lambda: time() + 1.0)
+        super().__init__(clock=lambda: time() + 1.0)
         self.samples: list[Sample] = []
-        self.listed: list[dict[str, Any]] = []
+        self.listed: list[dict[str, Any]] | None = None
 
-    def record(self, *samples: Sample) -> None:
-        self.samples += samples
-        for table in {sample.table for sample in samples}:
-            rows = [asdict(sample) for sample in samples if sample.table == table]
-            self.store.ingest(table, pa.RecordBatch.from_pylist(rows, schema(table)))
-
-    async def query(self, query: Query) -> pa.Table:
-        return self.store.query(query)
+    def record(self, sample: Sample) -> None:
+        self.samples.append(sample)
+        super().record(sample)
 
     async def alerts(self) -> list[dict[str, Any]]:
-        return self.listed
+        return await super().alerts() if self.listed is None else self.listed

@@ -3,18 +3,22 @@
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
+import http.client
 import logging
+import queue
 import random
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
+from typing import Any
 
-import aiohttp
 import orjson
 
 from omnishot_ray.metrics.alerts import Alert, AlertConfig
@@ -55,71 +59,65 @@ def sign(message_id: str, timestamp: int, body: bytes, secret: str) -> str:
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
-class WebhookTeller:
-    """Posts alerts, one after the other, in a task of its own. `tell` never waits."""
+class Webhook:
+    """Posts alerts, one after the other, on a thread of its own. `tell` never waits."""
 
     def __init__(self, config: AlertConfig, pauses_s: Sequence[float] = _PAUSES_S) -> None:
         sign("check", 0, b"", config.webhook_secret)
         self._url = config.webhook_url
         self._secret = config.webhook_secret
         self._pauses_s = tuple(pauses_s)
-        self._waiting: asyncio.Queue[Alert] = asyncio.Queue(_MOST_WAITING)
-        self._task: asyncio.Task[None] | None = None
+        self._waiting: queue.Queue[Alert] = queue.Queue(_MOST_WAITING)
+        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._thread: threading.Thread | None = None
         self.delivered = 0
         self.dropped = 0
         """Given up after the last attempt, refused for good, or come while too many waited."""
 
     def tell(self, alert: Alert) -> None:
-        """Put it in the line; begins to work on it where an event loop runs."""
+        """Put it in the line."""
         try:
             self._waiting.put_nowait(alert)
-        except asyncio.QueueFull:
+        except queue.Full:
             self.dropped += 1
             return
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._work())
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="alerts", daemon=True)
+            self._thread.start()
 
-    async def flush(self) -> None:
-        """Until nobody waits any more."""
-        if self._task is not None:
-            await self._task
+    def flush(self) -> None:
+        """Wait until all have been told or given up."""
+        self._waiting.join()
 
-    async def close(self) -> None:
-        """Stop at once; what waits is dropped."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    def _work(self) -> None:
+        while True:
+            alert = self._waiting.get()
+            if self._deliver(alert):
+                self.delivered += 1
+            else:
+                self.dropped += 1
+                logger.warning("the webhook was not told of alert %s", alert.name)
+            self._waiting.task_done()
 
-    async def _work(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=_PATIENCE_S)
-        while not self._waiting.empty():  # again, for what comes while the session is closed
-            async with aiohttp.ClientSession(timeout=timeout) as session:
-                while not self._waiting.empty():
-                    alert = self._waiting.get_nowait()
-                    if await self._deliver(session, alert):
-                        self.delivered += 1
-                    else:
-                        self.dropped += 1
-                        logger.warning("the webhook was not told of alert %s", alert.name)
-
-    async def _deliver(self, session: aiohttp.ClientSession, alert: Alert) -> bool:
+    def _deliver(self, alert: Alert) -> bool:
         what = "alert.active" if alert.resolved_s is None else "alert.resolved"
         # The same in every attempt, so that the receiver knows a message that comes twice.
         message_id = f"msg_{alert.id}_{what.partition('.')[2]}"
         happened = datetime.fromtimestamp(alert.resolved_s or alert.at_s, UTC).isoformat()
         body = orjson.dumps({"type": what, "timestamp": happened, "data": alert.describe()})
+        pausing = threading.Event()
         for pause_s in (*self._pauses_s, None):
-            again = await self._attempt(session, message_id, body)
-            if not again:
-                return again is None
-            if pause_s is not None:
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+            status = self._attempt(message_id, body)
+            if 200 <= status < 300:
+                return True
+            # The scheme: 410 means that nobody wants them any more; other refusals can pass.
+            if status == http.HTTPStatus.GONE or pause_s is None:
+                return False
+            pausing.wait(pause_s * random.uniform(0.5, 1.5))
         return False
 
-    async def _attempt(
-        self, session: aiohttp.ClientSession, message_id: str, body: bytes
-    ) -> bool | None:
-        """None when it has arrived, else whether another attempt is worth it."""
+    def _attempt(self, message_id: str, body: bytes) -> int:
+        """The status of the answer; 0 without one."""
         timestamp = int(time())
         headers = {
             "Content-Type": "application/json",
@@ -127,13 +125,19 @@ class WebhookTeller:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": sign(message_id, timestamp, body, self._secret),
         }
+        request = urllib.request.Request(self._url, body, headers)
         try:
-            async with session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                if response.ok:
-                    return None
-                # The scheme: 410 means that nobody wants them any more; 4xx can be passing.
-                return response.status != 410
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return True
+            with self._opener.open(request, timeout=_PATIENCE_S) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except (OSError, http.client.HTTPException):
+            return 0
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the message to whom it was not signed for."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

@@ -96,7 +96,7 @@ def test_a_visit_is_measured(browser: Browser, shop: str, metrics: LocalMetrics)
         page.click("#slow")
         page.wait_for_timeout(300)
         page.evaluate("omnishot.step('upload', {user_id: 'u'})")
-        page.evaluate("omnishot.alert('upload-fails', {severity: 'critical', value: 3})")
+        page.evaluate("omnishot.alert('upload-fails', {severity: 'critical', value: 3.5})")
         session = page.evaluate("omnishot.session")
         page.goto(f"{shop}/elsewhere")
         wait_for(visit, metrics, 9)
@@ -122,7 +122,7 @@ def test_a_visit_is_measured(browser: Browser, shop: str, metrics: LocalMetrics)
     events = {one.type: one for one in metrics.samples if isinstance(one, EventSample)}
     assert set(events) == {"click", "alert:critical:upload-fails"}
     assert events["click"].data == '{"what":"slow"}'
-    assert events["alert:critical:upload-fails"].data == '{"value":3}'
+    assert events["alert:critical:upload-fails"].data == '{"value":3.5}'
 
 
 @pytest.mark.timeout(120)

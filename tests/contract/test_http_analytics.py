@@ -372,14 +372,9 @@ def test_the_funnel_says_where_sessions_end(analyse: Analyse) -> None:
 def test_the_health_of_the_service_as_its_visitors_have_it(analyse: Analyse) -> None:
     client, metrics = analyse()
     now = time()
-    metrics.record(
-        *(
-            RequestSample(
-                at_s=now, route="/api/optimize", status=500 if number < 5 else 200, total_ms=40.0
-            )
-            for number in range(50)
-        )
-    )
+    for number in range(50):
+        status = 500 if number < 5 else 200
+        metrics.record(RequestSample(at_s=now, route="/api/optimize", status=status, total_ms=40.0))
     document = client.get("/api/analytics/system/health").json()
     assert (document["status"], document["requests"]) == ("ok", 50)
     assert document["error_rate"] == 0.1
