@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
-from omnishot_ray.api.analytics import build_analytics_routes
+from omnishot_ray.api.analytics import build_analysis_routes, build_analytics_routes
 from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.caching import build_cache_routes
 from omnishot_ray.api.compression import Compression
@@ -27,6 +27,8 @@ from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.metrics.analysis.costs import Prices
+from omnishot_ray.metrics.analysis.recommendations import Knobs
 from omnishot_ray.metrics.off import NoMetrics
 from omnishot_ray.metrics.query import Metrics
 from omnishot_ray.protocol import Optimizer
@@ -48,6 +50,8 @@ def create_app(
     front: CachingOptimizer | None = None,
     metrics: Metrics | None = None,
     analytics: AnalyticsConfig | None = None,
+    prices: Prices | None = None,
+    knobs: Knobs | None = None,
     *,
     server_sends_request_id: bool = False,
 ) -> ASGIApp:
@@ -56,7 +60,7 @@ def create_app(
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
-    routers = _build_routers(optimizer, config, front, metrics, analytics)
+    routers = _build_routers(optimizer, config, front, metrics, analytics, prices, knobs)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -102,6 +106,8 @@ def _build_routers(
     front: CachingOptimizer | None = None,
     metrics: Metrics | None = None,
     analytics: AnalyticsConfig | None = None,
+    prices: Prices | None = None,
+    knobs: Knobs | None = None,
 ) -> tuple[APIRouter, ...]:
     return (
         build_image_routes(optimizer, config, front),
@@ -109,6 +115,7 @@ def _build_routers(
         build_operation_routes(optimizer, front),
         build_cache_routes(optimizer, config, front),
         build_analytics_routes(metrics or NoMetrics(), analytics or AnalyticsConfig(), config),
+        build_analysis_routes(metrics or NoMetrics(), prices, knobs),
     )
 
 

@@ -34,6 +34,7 @@ from omnishot_ray.imaging.options import (
     read_values,
 )
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result
+from omnishot_ray.metrics.notes import note_key
 from omnishot_ray.protocol import ImageTask, Optimizer
 
 
@@ -79,6 +80,7 @@ def build_image_routes(
         digest = content_digest(upload.data)
         key = cache_key(digest, (options,))
         tag = etag(key)
+        note_key(key)
         caching = {
             "ETag": tag,
             "Cache-Control": config.cache_control,

@@ -44,14 +44,14 @@ class EventItem(_Item):
     """Something that happened."""
 
     type: Name
-    session_id: Annotated[Identifier, Field(min_length=1)]  # type: ignore[assignment]
+    session_id: Annotated[Identifier, Field(min_length=1)]
     data: dict[str, Any] | None = None
 
 
 class StepItem(_Item):
     """A session has come to a step of the funnel."""
 
-    session_id: Annotated[Identifier, Field(min_length=1)]  # type: ignore[assignment]
+    session_id: Annotated[Identifier, Field(min_length=1)]
     step: Step
     user_id: Identifier | None = None
     segment: Label | None = None

@@ -34,16 +34,15 @@ async def read_performance(metrics: Metrics, window_s: float) -> dict[str, Any]:
     def vitals(*group_by: str, step_s: float | None = None) -> Query:
         return Query("vitals", window_s, (_P75, _COUNT), ("name", *group_by), step_s=step_s)
 
-    whole, rated, pages, devices, trend, events, funnel, alerts = await asyncio.gather(
+    whole, rated, pages, devices, trend, events = await asyncio.gather(
         _rows(metrics, vitals()),
         _rows(metrics, Query("vitals", window_s, group_by=("name", "rating"))),
         _rows(metrics, vitals("page")),
         _rows(metrics, vitals("device")),
         _rows(metrics, vitals(step_s=float(ceil(window_s / _TREND_STEPS)))),
         _rows(metrics, Query("events", window_s, group_by=("type",))),
-        read_funnel(metrics, window_s),
-        metrics.alerts(),
     )
+    funnel, alerts = await asyncio.gather(read_funnel(metrics, window_s), metrics.alerts())
     events = [row for row in events if not row["type"].startswith(BROWSER_PREFIX)]
     return {
         "window_s": window_s,
@@ -98,14 +97,14 @@ async def read_health(metrics: Metrics, window_s: float) -> dict[str, Any]:
         wanted = (_COUNT, Aggregate("rate"), Aggregate("p95", "total_ms"))
         return Query("requests", window_s, wanted, where=where)
 
-    whole, failed, vitals, resources, gauges, alerts = await asyncio.gather(
+    whole, failed, vitals, resources, gauges = await asyncio.gather(
         _rows(metrics, requests({})),
         _rows(metrics, requests(_SERVER_ERRORS)),
         _rows(metrics, Query("vitals", window_s, (_P75, _COUNT), ("name",))),
         _rows(metrics, Query("resources", window_s, (Aggregate("max", "memory_used_share"),))),
         _rows(metrics, Query("gauges", window_s, (Aggregate("max", "waiting"),))),
-        metrics.alerts(),
     )
+    alerts = await metrics.alerts()
     count = _first(whole, "count") or 0
     active = [alert for alert in alerts if alert.get("state") == "active"]
     poor = [one["name"] for one in _vitals(vitals, []) if one["rating"] == "poor" and one["enough"]]
@@ -138,8 +137,8 @@ def _vitals(whole: Rows, rated: Rows) -> Rows:
     found = {row["name"]: row for row in whole}
     document = []
     for name, vital in VITALS.items():
-        row = found.get(name)
-        count, p75 = (row["count"], row["p75_value"]) if row else (0, None)
+        count = found[name]["count"] if name in found else 0
+        p75 = found[name]["p75_value"] if name in found else None
         document.append(
             {
                 "name": name,

@@ -1,17 +1,15 @@
 """`/api/analytics/…` and `/analytics.js`."""
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from math import ceil
 from time import time
-from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from omnishot_ray.api.analytics.asked import json_answer, one_of, only, read_window
 from omnishot_ray.api.analytics.bodies import KINDS, Kind
 from omnishot_ray.api.analytics.bounds import Quota
 from omnishot_ray.api.analytics.config import AnalyticsConfig
@@ -25,16 +23,14 @@ from omnishot_ray.api.analytics.docs import (
 from omnishot_ray.api.analytics.figures import read_funnel, read_health, read_performance
 from omnishot_ray.api.analytics.intake import Intake
 from omnishot_ray.api.analytics.snippet import read_script
-from omnishot_ray.api.answers import JSON
-from omnishot_ray.api.body import read_document, read_query
+from omnishot_ray.api.body import read_document
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.proxies import Proxies
-from omnishot_ray.errors import FieldError, InvalidParameters, RateLimited, UnsupportedBody
+from omnishot_ray.errors import RateLimited, UnsupportedBody
 from omnishot_ray.metrics.funnel import RULES
 from omnishot_ray.metrics.query import Metrics
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _TYPES = ("application/json", "text/plain")
 _INTAKE = (
     ("/api/analytics/performance/metrics", "metrics", "Web vitals of page views"),
@@ -42,9 +38,6 @@ _INTAKE = (
     ("/api/analytics/funnel", "steps", "A session has come to a step of the funnel"),
     ("/api/analytics/events", "events", "What happened in a browser"),
 )
-_WINDOW = re.compile(r"([1-9]\d{0,6})(s|m|h|d)")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LONGEST_S = 31 * 86_400
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -65,24 +58,26 @@ def build_analytics_routes(
     @router.get("/api/analytics/dashboard/performance", **PERFORMANCE_DOCS)
     async def performance(request: Request) -> Response:
         """Vitals at the 75th percentile, the funnel, events and alerts of front ends."""
-        window_s = read_window(_only(request, "window").get("window", "1h"))
+        window_s = read_window(only(request, "window").get("window", "1h"))
         document = await read_performance(metrics, window_s)
         labels = {name: labels.describe() for name, labels in intake.labels.items()}
-        return _json({**document, "labels": labels})
+        return json_answer({**document, "labels": labels})
 
     @router.get("/api/analytics/dashboard/funnel", **FUNNEL_DOCS)
     async def funnel(request: Request) -> Response:
         """Completion and drop-off per step, of all sessions and of each part of them."""
-        said = _only(request, "window", "rule", "by")
-        rule = _one_of("rule", said.get("rule", RULES[0]), RULES)
-        by = _one_of("by", said.get("by", ""), ("", "segment", "device"))
-        return _json(await read_funnel(metrics, read_window(said.get("window", "1h")), rule, by))
+        said = only(request, "window", "rule", "by")
+        rule = one_of("rule", said.get("rule", RULES[0]), RULES)
+        by = one_of("by", said.get("by", ""), ("", "segment", "device"))
+        return json_answer(
+            await read_funnel(metrics, read_window(said.get("window", "1h")), rule, by)
+        )
 
     @router.get("/api/analytics/system/health", **HEALTH_DOCS)
     async def health(request: Request) -> Response:
         """The service as its visitors have it."""
-        window_s = read_window(_only(request, "window").get("window", "5m"))
-        return _json(await read_health(metrics, window_s))
+        window_s = read_window(only(request, "window").get("window", "5m"))
+        return json_answer(await read_health(metrics, window_s))
 
     return router
 
@@ -115,7 +110,7 @@ class _Taking:
             items = kind.read(body, self._config.max_items)
             self._quota.take(address, len(items) - 1)
             agent = request.headers.get("user-agent", "")[:512]
-            return _json(self._intake.take(items, agent, time()).describe(), 202)
+            return json_answer(self._intake.take(items, agent, time()).describe(), 202)
 
         return take
 
@@ -129,16 +124,6 @@ async def _script(request: Request) -> Response:
     return Response(script, headers=headers, media_type="text/javascript")
 
 
-def read_window(text: str) -> float:
-    """Seconds of `90s`, `5m`, `1h`, `7d`. Raises `InvalidParameters`."""
-    found = _WINDOW.fullmatch(text)
-    seconds = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 0 < seconds <= _LONGEST_S:
-        detail = f"{text[:40]!r} is not a time of at most 31 days such as 90s, 5m, 1h or 7d"
-        raise InvalidParameters(f"window: {detail}.", (FieldError("window", detail),))
-    return float(seconds)
-
-
 def _check_type(request: Request) -> None:
     said = request.headers.get("content-type", "")
     kind = said.partition(";")[0].strip().lower()
@@ -147,27 +132,3 @@ def _check_type(request: Request) -> None:
             f"A body of type {kind[:80] or 'nothing'} is not read here; send JSON as "
             "application/json, or as text/plain as beacons do."
         )
-
-
-def _only(request: Request, *names: str) -> dict[str, str]:
-    """The query parameters, of these names and no other."""
-    said = read_query(request.query_params)
-    unknown = tuple(
-        FieldError(name, f"unknown; known: {', '.join(names)}")
-        for name in said
-        if name not in names
-    )
-    if unknown:
-        raise InvalidParameters(f"{unknown[0].name[:80]}: {unknown[0].detail}.", unknown)
-    return said
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        detail = f"{value[:40]!r} is not one of {', '.join(filter(None, choices))}"
-        raise InvalidParameters(f"{name}: {detail}.", (FieldError(name, detail),))
-    return value
-
-
-def _json(document: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(document), status, _NO_STORE, JSON)

@@ -106,9 +106,9 @@ def _by_season(series: Floats, period: int, neighbours: int) -> tuple[Floats, Fl
     """Expected value and scale of each step, by its place in the period."""
     count = len(series)
     rows = -(-count // period)
-    table = np.full(rows * period, np.nan)
-    table[:count] = series
-    table = table.reshape(rows, period)
+    padded = np.full(rows * period, np.nan)
+    padded[:count] = series
+    table = padded.reshape(rows, period)
     rhythm = _pooled_medians(table, neighbours)
     # A day may lie higher than the others as a whole, which is no anomaly of each of its steps.
     level = np.nanmedian(np.where(np.isfinite(table), table - rhythm, np.nan), axis=1)
