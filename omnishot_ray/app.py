@@ -2,14 +2,17 @@
 
 import os
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
+from omnishot_ray.metrics.analysis.recommendations import Knobs
 from omnishot_ray.serving.autoscaling import SETTLE_S
 from omnishot_ray.serving.gateway import Gateway
+from omnishot_ray.serving.metrics_hub import watch_resizer
 from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.settings import Settings, load_settings
 
@@ -55,7 +58,11 @@ def assemble(settings: Settings) -> Application:
         ),
         ray_actor_options={"num_cpus": scale.num_cpus},
         graceful_shutdown_timeout_s=15,
-    ).bind(settings.limits, scale.niceness)
+    ).bind(
+        settings.limits,
+        scale.niceness,
+        partial(watch_resizer, settings.metrics) if settings.metrics.enabled else None,
+    )
     gateways = serve.deployment(
         serve.ingress()(Gateway),
         name="Gateway",
@@ -66,4 +73,18 @@ def assemble(settings: Settings) -> Application:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
     )
-    return gateways.bind(resizers, settings.api, settings.dispatch, settings.limits, settings.cache)
+    return gateways.bind(
+        resizers,
+        settings.api,
+        settings.dispatch,
+        settings.limits,
+        settings.cache,
+        settings.metrics,
+        settings.analytics,
+        Knobs(
+            settings.cache.memory_bytes,
+            settings.gateways.replicas,
+            settings.dispatch.inline_ms,
+            settings.resizers.max_replicas,
+        ),
+    )

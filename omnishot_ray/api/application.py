@@ -20,17 +20,19 @@ from omnishot_ray.api.guard import Guard, is_open
 from omnishot_ray.api.images import build_image_routes
 from omnishot_ray.api.info import build_info_routes
 from omnishot_ray.api.keys import Keyring
+from omnishot_ray.api.metrics import build_metrics_routes
 from omnishot_ray.api.openapi import SECURITY_SCHEMES
 from omnishot_ray.api.operations import build_operation_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.api.proxies import Proxies
+from omnishot_ray.api.recording import Recording
 from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
-from omnishot_ray.metrics.analysis.costs import Prices
 from omnishot_ray.metrics.analysis.recommendations import Knobs
-from omnishot_ray.metrics.off import NoMetrics
-from omnishot_ray.metrics.query import Metrics
+from omnishot_ray.metrics.config import MetricsConfig
+from omnishot_ray.metrics.local import LocalMetrics
+from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 
 if TYPE_CHECKING:
@@ -48,19 +50,20 @@ def create_app(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
-    metrics: Metrics | None = None,
-    analytics: AnalyticsConfig | None = None,
-    prices: Prices | None = None,
-    knobs: Knobs | None = None,
     *,
     server_sends_request_id: bool = False,
+    metrics: LiveMetrics | None = None,
+    metrics_config: MetricsConfig | None = None,
+    analytics: AnalyticsConfig | None = None,
+    knobs: Knobs | None = None,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
-    it back by itself, as Ray Serve does.
+    it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
     """
-    routers = _build_routers(optimizer, config, front, metrics, analytics, prices, knobs)
+    watching = (metrics, metrics_config or MetricsConfig()) if metrics else None
+    routers = _build_routers(optimizer, config, front, watching, analytics, knobs)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -70,13 +73,14 @@ def create_app(
         keyring = Keyring(named_keys(config.keys)) if config.keys else None
         app = Guard(app, keyring, _rate_limits(config), proxies)
     for_pages = _for_pages(config)
-    return Edge(
+    app = Edge(
         for_pages(app),
         server_sends_request_id=server_sends_request_id,
         hsts_s=config.hsts_s,
         proxies=proxies if config.trusted_proxies else None,
         around_faults=for_pages,
     )
+    return Recording(app, metrics, routers) if metrics else app
 
 
 def _rate_limits(config: ApiConfig) -> "RateLimits | None":
@@ -96,26 +100,40 @@ def _for_pages(config: ApiConfig) -> Callable[[ASGIApp], ASGIApp]:
 
 
 def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
-    """The OpenAPI document, the same as at `/openapi.json`."""
-    return _documented(_build_routers(optimizer, config), config).openapi()
+    """The OpenAPI document, the same as at `/openapi.json` of the whole service."""
+    watching = LocalMetrics(), MetricsConfig()
+    return _documented(_build_routers(optimizer, config, None, watching), config).openapi()
 
 
 def _build_routers(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
-    metrics: Metrics | None = None,
+    watching: tuple[LiveMetrics, MetricsConfig] | None = None,
     analytics: AnalyticsConfig | None = None,
-    prices: Prices | None = None,
     knobs: Knobs | None = None,
 ) -> tuple[APIRouter, ...]:
+    metrics = watching[0] if watching else None
     return (
         build_image_routes(optimizer, config, front),
         build_info_routes(optimizer, config),
-        build_operation_routes(optimizer, front),
+        build_operation_routes(optimizer, front, metrics),
         build_cache_routes(optimizer, config, front),
-        build_analytics_routes(metrics or NoMetrics(), analytics or AnalyticsConfig(), config),
-        build_analysis_routes(metrics or NoMetrics(), prices, knobs),
+        *([build_metrics_routes(*watching)] if watching else ()),
+        *(_build_analytics(watching[0], config, analytics, knobs) if watching else ()),
+    )
+
+
+def _build_analytics(
+    metrics: LiveMetrics,
+    config: ApiConfig,
+    analytics: AnalyticsConfig | None,
+    knobs: Knobs | None,
+) -> tuple[APIRouter, ...]:
+    analytics = analytics or AnalyticsConfig()
+    return (
+        build_analytics_routes(metrics, analytics, config),
+        build_analysis_routes(metrics, analytics.prices, knobs),
     )
 
 

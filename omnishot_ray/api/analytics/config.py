@@ -1,6 +1,8 @@
 """Bounds of what front ends may send."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from omnishot_ray.metrics.analysis.costs import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class AnalyticsConfig:
     """Different segments of visitors."""
     max_data_bytes: int = 2048
     """Largest `data` of an event as JSON; larger or more deeply nested than 5 it is left out."""
+    prices: Prices = field(default_factory=Prices)
 
     def __post_init__(self) -> None:
         for name in (
