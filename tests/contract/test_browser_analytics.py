@@ -78,10 +78,10 @@ def shop(service: str) -> Iterator[str]:
 def wait_for(visit: Visit, metrics: LocalMetrics, count: int) -> None:
     """Until so many samples have arrived; the browser goes on working in the meantime."""
     for _ in range(PATIENCE_MS // 50):
-        if len(metrics.samples) >= count:
+        if len(metrics.told) >= count:
             return
         visit.page.wait_for_timeout(50)
-    raise AssertionError(f"only {len(metrics.samples)} of {count} samples: {metrics.samples}")
+    raise AssertionError(f"only {len(metrics.told)} of {count} samples: {metrics.told}")
 
 
 @pytest.mark.timeout(180)
@@ -102,7 +102,7 @@ def test_a_visit_is_measured(browser: Browser, shop: str, metrics: LocalMetrics)
         wait_for(visit, metrics, 9)
         assert visit.complaints == []
 
-    vitals = {one.name: one for one in metrics.samples if isinstance(one, VitalSample)}
+    vitals = {one.name: one for one in metrics.told if isinstance(one, VitalSample)}
     assert set(vitals) == set(VITALS)
     assert {one.page for one in vitals.values()} == {"/orders/:id"}
     assert {one.session_id for one in vitals.values()} == {session}
@@ -112,14 +112,14 @@ def test_a_visit_is_measured(browser: Browser, shop: str, metrics: LocalMetrics)
     assert vitals["INP"].value >= 100
     assert vitals["FID"].value >= 0
 
-    (step,) = [one for one in metrics.samples if isinstance(one, FunnelSample)]
+    (step,) = [one for one in metrics.told if isinstance(one, FunnelSample)]
     assert (step.step, step.session_id, step.user_id, step.segment) == (
         "upload",
         session,
         "u",
         "autumn",
     )
-    events = {one.type: one for one in metrics.samples if isinstance(one, EventSample)}
+    events = {one.type: one for one in metrics.told if isinstance(one, EventSample)}
     assert set(events) == {"click", "alert:critical:upload-fails"}
     assert events["click"].data == '{"what":"slow"}'
     assert events["alert:critical:upload-fails"].data == '{"value":3.5}'
@@ -133,7 +133,7 @@ def test_without_beacons_fetch_does_it(browser: Browser, shop: str, metrics: Loc
         visit.page.evaluate("omnishot.step('viewing')")
         wait_for(visit, metrics, 1)
         assert visit.complaints == []
-    assert isinstance(metrics.samples[0], FunnelSample)
+    assert isinstance(metrics.told[0], FunnelSample)
 
 
 @pytest.mark.timeout(120)
@@ -161,4 +161,4 @@ def test_who_is_not_sampled_sends_nothing(
         visit.page.goto(f"{shop}/elsewhere")
         visit.page.wait_for_load_state("networkidle")
     assert [one for one in sent if one.startswith("POST")] == []
-    assert metrics.samples == []
+    assert metrics.told == []

@@ -66,8 +66,8 @@ def test_samples_are_taken(analyse: Analyse, path: str, kind: str) -> None:
     assert response.status_code == 202, said(response)
     assert response.json() == tally(accepted=1)
     assert response.headers["cache-control"] == "no-store"
-    assert len(metrics.samples) == 1
-    assert abs(metrics.samples[0].at_s - time()) < 60
+    assert len(metrics.told) == 1
+    assert abs(metrics.told[0].at_s - time()) < 60
 
 
 def test_a_vital_is_kept_as_it_was_said(analyse: Analyse) -> None:
@@ -83,7 +83,7 @@ def test_a_vital_is_kept_as_it_was_said(analyse: Analyse) -> None:
     agent = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile"
     response = client.post(METRICS, json=body, headers={"User-Agent": agent})
     assert response.json() == tally(accepted=3)
-    first, second, third = metrics.samples
+    first, second, third = metrics.told
     assert first == VitalSample(
         at_s=now - 60,
         name="LCP",
@@ -108,7 +108,7 @@ def test_times_are_made_plausible(analyse: Analyse) -> None:
     assert document == tally(
         accepted=3, clamped=2, rejected=3, reasons={"in-the-future": 2, "too-old": 3}
     )
-    assert all(sample.at_s <= time() for sample in metrics.samples)
+    assert all(sample.at_s <= time() for sample in metrics.told)
 
 
 def test_values_that_no_page_has_are_rejected(analyse: Analyse) -> None:
@@ -117,7 +117,7 @@ def test_values_that_no_page_has_are_rejected(analyse: Analyse) -> None:
     assert client.post(METRICS, json=body).json() == tally(
         accepted=1, rejected=2, reasons={"too-large": 2}
     )
-    assert len(metrics.samples) == 1
+    assert len(metrics.told) == 1
 
 
 def test_a_rating_that_is_not_of_its_value_is_put_right(analyse: Analyse) -> None:
@@ -126,8 +126,8 @@ def test_a_rating_that_is_not_of_its_value_is_put_right(analyse: Analyse) -> Non
     assert client.post(METRICS, json=body).json() == tally(
         accepted=1, clamped=1, reasons={"rating": 1}
     )
-    assert isinstance(metrics.samples[0], VitalSample)
-    assert metrics.samples[0].rating == "good"
+    assert isinstance(metrics.told[0], VitalSample)
+    assert metrics.told[0].rating == "good"
 
 
 def test_ten_thousand_labels_become_a_few_and_other(analyse: Analyse) -> None:
@@ -141,7 +141,7 @@ def test_ten_thousand_labels_become_a_few_and_other(analyse: Analyse) -> None:
         }
         clamped += client.post(METRICS, json=body).json()["clamped"]
     assert clamped == 10_000 - 200
-    pages = {sample.page for sample in metrics.samples if isinstance(sample, VitalSample)}
+    pages = {sample.page for sample in metrics.told if isinstance(sample, VitalSample)}
     assert len(pages) == 201
     assert "other" in pages
     labels = client.get("/api/analytics/dashboard/performance").json()["labels"]
@@ -160,7 +160,7 @@ def test_data_of_events_are_bounded(analyse: Analyse) -> None:
     assert client.post(EVENTS, json={"events": events}).json() == tally(
         accepted=4, clamped=2, reasons={"data": 2}
     )
-    kept = [sample.data for sample in metrics.samples if isinstance(sample, EventSample)]
+    kept = [sample.data for sample in metrics.told if isinstance(sample, EventSample)]
     assert kept == ['{"x":[1,{"y":2}]}', "", "", ""]
 
 
@@ -172,7 +172,7 @@ def test_alerts_are_events_of_their_own(analyse: Analyse) -> None:
     ]
     assert client.post(ALERTS, json={"alerts": alerts}).json() == tally(accepted=2)
     assert client.post(ALERTS, json=alerts[1]).json() == tally(accepted=1)
-    kinds = [sample.type for sample in metrics.samples if isinstance(sample, EventSample)]
+    kinds = [sample.type for sample in metrics.told if isinstance(sample, EventSample)]
     assert kinds == ["alert:critical:upload fails", "alert:warning:slow", "alert:warning:slow"]
 
 
@@ -187,7 +187,7 @@ def test_a_step_may_come_alone_or_with_others(analyse: Analyse) -> None:
     step = {"session_id": "s", "step": "share", "user_id": "u", "effect_id": "warm", "page": "/"}
     assert client.post(FUNNEL, json=step).json() == tally(accepted=1)
     assert client.post(FUNNEL, json={"steps": [step, step]}).json() == tally(accepted=2)
-    sample = metrics.samples[0]
+    sample = metrics.told[0]
     assert isinstance(sample, FunnelSample)
     assert (sample.step, sample.user_id, sample.segment) == ("share", "u", "warm")
 
@@ -197,7 +197,7 @@ def test_bots_are_no_visitors(analyse: Analyse, agent: str) -> None:
     client, metrics = analyse()
     response = client.post(METRICS, json=VALID[METRICS], headers={"User-Agent": agent})
     assert response.json() == tally(rejected=1, reasons={"bot": 1})
-    assert not metrics.samples
+    assert not metrics.told
 
 
 def test_sessions_are_sampled_whole(analyse: Analyse) -> None:
@@ -208,7 +208,7 @@ def test_sessions_are_sampled_whole(analyse: Analyse) -> None:
             steps = [{"session_id": one, "step": step} for one in sent[begin : begin + 200]]
             client.post(FUNNEL, json={"steps": steps})
     kept: dict[str, set[str]] = {"start": set(), "upload": set()}
-    for sample in metrics.samples:
+    for sample in metrics.told:
         assert isinstance(sample, FunnelSample)
         kept[sample.step].add(sample.session_id)
     assert kept["start"] == kept["upload"]
@@ -249,7 +249,7 @@ def test_hostile_bodies_are_refused(analyse: Analyse, name: str) -> None:
     response = client.post(METRICS, content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 400, said(response)
     assert says in response.json()["detail"]
-    assert not metrics.samples
+    assert not metrics.told
 
 
 def test_one_wrong_item_is_named_and_nothing_taken(analyse: Analyse) -> None:
@@ -261,7 +261,7 @@ def test_one_wrong_item_is_named_and_nothing_taken(analyse: Analyse) -> None:
         f"metrics[{number}].value" for number in range(1, 11)
     ]
     assert "20 more" in response.json()["detail"]
-    assert not metrics.samples
+    assert not metrics.told
 
 
 def test_larger_bodies_than_a_beacon_are_refused(analyse: Analyse) -> None:
