@@ -8,17 +8,19 @@ active and once when it is resolved, however often it is looked at in between.
 """
 
 import logging
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.rules import SEVERITIES, AlertRule, parse_rule
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,9 @@ DEFAULT_RULES = (
 
 BROWSER_PREFIX = "alert:"
 """Events of this type, `alert:<severity>:<name>`, are alerts that front ends have posted."""
+
+
+_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,86}={0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class AlertConfig:
             raise ValueError("webhook_url has to begin with http:// or https://")
         if self.webhook_url and not self.webhook_secret:
             raise ValueError("webhook_secret has to be set where webhook_url is")
+        if self.webhook_secret and not _SECRET.fullmatch(self.webhook_secret):
+            raise ValueError("webhook_secret has to be whsec_ and 24 to 64 bytes in base64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ class AlertBook:
         self._browser: dict[str, Alert] = {}
         self._over: deque[Alert] = deque(maxlen=config.history)
 
-    def evaluate(self, ask: Callable[[Query], pa.Table], now: float) -> list[Alert]:
+    def evaluate(self, ask: Callable[[Query], "pa.Table"], now: float) -> list[Alert]:
         """Look at everything; the alerts that have begun or ended since the last time.
 
         `ask` answers queries as `Metrics.query` does. A question that fails says nothing of its
@@ -184,7 +191,7 @@ class AlertBook:
         active.sort(key=lambda alert: (-SEVERITIES.index(alert.severity), -alert.at_s))
         return [alert.describe() for alert in (*active, *reversed(self._over))]
 
-    def _hear_browsers(self, ask: Callable[[Query], pa.Table], now: float) -> list[Alert]:
+    def _hear_browsers(self, ask: Callable[[Query], "pa.Table"], now: float) -> list[Alert]:
         try:
             found = ask(
                 Query("events", self._config.browser_s, group_by=("type",), until_s=now)
@@ -216,7 +223,7 @@ class AlertBook:
         return told
 
 
-def _or_nothing(rule: AlertRule, ask: Callable[[Query], pa.Table], now: float) -> float | None:
+def _or_nothing(rule: AlertRule, ask: Callable[[Query], "pa.Table"], now: float) -> float | None:
     try:
         return rule.measure(ask, now)
     except OmnishotError as error:

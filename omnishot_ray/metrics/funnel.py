@@ -10,11 +10,13 @@ a step:
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Step = Literal[
     "discovery",
@@ -43,7 +45,7 @@ class Sessions:
     labels: dict[str, npt.NDArray[np.object_]]
 
 
-def gather_sessions(seen: pa.Table, labels: tuple[str, ...] = ("segment", "device")) -> Sessions:
+def gather_sessions(seen: "pa.Table", labels: tuple[str, ...] = ("segment", "device")) -> Sessions:
     """Sessions out of rows of `session_id`, `step`, `at_s` and the labels.
 
     A session that was seen with several labels has the first that is not empty. Unknown steps are

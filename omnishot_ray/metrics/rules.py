@@ -12,12 +12,14 @@ default a tenth of the threshold on the good side), `least` how many rows it tak
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
-import pyarrow as pa
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from omnishot_ray.metrics.query import FUNCTIONS, Aggregate, Query
-from omnishot_ray.metrics.samples import TABLES, schema
+from omnishot_ray.metrics.samples import TABLES
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SEVERITIES = ("info", "warning", "critical")
 _COUNT = Aggregate("count")
@@ -67,7 +69,7 @@ class AlertRule:
         """Whether an alert that is on may end: between threshold and `clear` it stays as it is."""
         return value <= self.clear if self.above else value >= self.clear
 
-    def measure(self, ask: Callable[[Query], pa.Table], now: float) -> float | None:
+    def measure(self, ask: Callable[[Query], "pa.Table"], now: float) -> float | None:
         """The value now; None where there are too few rows to judge by."""
         if self.aggregate is None:
             total = self._rows(ask, self.among, now)
@@ -84,7 +86,7 @@ class AlertRule:
         value = found.column(self.aggregate.name)[0].as_py()
         return None if value is None or not math.isfinite(value) else float(value)
 
-    def _rows(self, ask: Callable[[Query], pa.Table], where: Conditions, now: float) -> int:
+    def _rows(self, ask: Callable[[Query], "pa.Table"], where: Conditions, now: float) -> int:
         found = ask(Query(self.table, self.window_s, (_COUNT,), where=where, until_s=now))
         return int(found.column("count")[0].as_py() or 0) if found.num_rows else 0
 
@@ -139,6 +141,10 @@ def _by_default(threshold: float, above: bool) -> float:
     return threshold - tenth if above else threshold + tenth
 
 
+def _columns(table: str) -> dict[str, object]:
+    return {item.name: item.type for item in fields(TABLES[table])}
+
+
 def _aggregate(text: str, function: str, table: str, column: str) -> Aggregate:
     if function not in FUNCTIONS:
         raise _wrong(text, f"the function is share or one of {', '.join(FUNCTIONS)}")
@@ -146,8 +152,9 @@ def _aggregate(text: str, function: str, table: str, column: str) -> Aggregate:
         if column:
             raise _wrong(text, f"{function} is of rows: name the table alone")
         return Aggregate(function)
-    if column not in schema(table).names or schema(table).field(column).type == pa.string():
-        numeric = [item.name for item in schema(table) if item.type != pa.string()]
+    columns = _columns(table)
+    if columns.get(column, str) is str:
+        numeric = [name for name, kind in columns.items() if kind is not str]
         raise _wrong(text, f"the column of {table} is one of {', '.join(numeric)}")
     return Aggregate(function, column)
 
@@ -157,7 +164,7 @@ def _conditions(text: str, table: str, words: list[str]) -> tuple[Conditions, li
     found: dict[str, tuple[str | int, ...]] = {}
     while words and "=" in words[0]:
         column, _, values = words[0].partition("=")
-        if column not in schema(table).names:
+        if column not in _columns(table):
             raise _wrong(text, f"{table} has no column {column[:40]}")
         read = _reader(text, table, column)
         found[column] = tuple(value for part in values.split("|") for value in read(part))
@@ -167,7 +174,7 @@ def _conditions(text: str, table: str, words: list[str]) -> tuple[Conditions, li
 
 def _reader(text: str, table: str, column: str) -> Callable[[str], tuple[str | int, ...]]:
     """Reads one value of a column; `5xx` is all those statuses."""
-    if schema(table).field(column).type == pa.string():
+    if _columns(table)[column] is str:
         return lambda part: (part,)
 
     def read(part: str) -> tuple[str | int, ...]:

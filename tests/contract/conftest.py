@@ -11,7 +11,6 @@ from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import Optimizer
 from tests.contract.checks import CheckedClient
-from tests.local_metrics import LocalMetrics
 
 Serve = Callable[..., CheckedClient]
 
@@ -19,8 +18,7 @@ Serve = Callable[..., CheckedClient]
 @pytest.fixture(scope="session")
 def client() -> Iterator[CheckedClient]:
     """A client of the application as it is by default."""
-    app = create_app(LocalOptimizer(Limits()), ApiConfig(), metrics=LocalMetrics())
-    with CheckedClient(app) as client:
+    with CheckedClient(create_app(LocalOptimizer(Limits()), ApiConfig())) as client:
         yield client
 
 

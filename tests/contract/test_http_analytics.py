@@ -52,6 +52,11 @@ def analyse() -> Iterator[Analyse]:
         yield make
 
 
+@pytest.fixture
+def client(analyse: Analyse) -> CheckedClient:
+    return analyse()[0]
+
+
 def tally(**counts: Any) -> dict[str, Any]:
     return {"accepted": 0, "rejected": 0, "clamped": 0, "sampled_out": 0, "reasons": {}} | counts
 

@@ -83,6 +83,7 @@ def test_what_cannot_be_read_is_said(text: str, says: str) -> None:
         ({"every_s": 0.0}, "every_s must be more than 0"),
         ({"webhook_url": "ftp://example.org"}, "http:// or https://"),
         ({"webhook_url": "https://example.org"}, "webhook_secret has to be set"),
+        ({"webhook_secret": "s3cret"}, "whsec_ and 24 to 64 bytes"),
     ],
 )
 def test_wrong_configurations(given: dict[str, object], says: str) -> None:
@@ -91,5 +92,6 @@ def test_wrong_configurations(given: dict[str, object], says: str) -> None:
 
 
 def test_the_secret_is_not_shown() -> None:
-    config = AlertConfig(webhook_url="https://example.org", webhook_secret="whsec_c2VjcmV0")
+    secret = "whsec_" + 4 * "c2VjcmV0"
+    config = AlertConfig(webhook_url="https://example.org", webhook_secret=secret)
     assert "c2VjcmV0" not in repr(config)

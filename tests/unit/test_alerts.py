@@ -20,9 +20,9 @@ from omnishot_ray.metrics.alerts import Alert, AlertBook, AlertConfig, State, ad
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.hub import Hub
 from omnishot_ray.metrics.query import Query
-from omnishot_ray.metrics.recorder import columns
 from omnishot_ray.metrics.rules import parse_rule
 from omnishot_ray.metrics.samples import GaugeSample
+from omnishot_ray.metrics.streams import columns
 from omnishot_ray.metrics.telling import Webhook, log_alert, sign
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()

@@ -3,13 +3,12 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import partial
 from time import time
 from typing import Any
 
-import pyarrow as pa
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,7 +36,7 @@ from omnishot_ray.metrics.analysis.reading import (
 from omnishot_ray.metrics.analysis.recommendations import Knobs, recommend
 from omnishot_ray.metrics.analysis.trends import FEWEST_POINTS, find_trend
 from omnishot_ray.metrics.query import FUNCTIONS, Aggregate, Metrics
-from omnishot_ray.metrics.samples import TABLES, schema
+from omnishot_ray.metrics.samples import TABLES
 
 _DAY_S = 86_400.0
 _TREND_STEPS = 300
@@ -209,7 +208,7 @@ def _measured(said: dict[str, str]) -> tuple[Measured, ...]:
     one_of("metric", table, tuple(TABLES))
     function = one_of("function", said.get("function", "avg" if column else "rate"), FUNCTIONS)
     counts = function in ("count", "rate")
-    numbers = tuple(item.name for item in schema(table) if item.type != pa.string())
+    numbers = tuple(item.name for item in fields(TABLES[table]) if item.type is not str)
     if counts == bool(column) or (column and column not in numbers):
         raise refuse(
             "metric",

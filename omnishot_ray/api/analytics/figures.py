@@ -7,8 +7,6 @@ from math import ceil
 from time import time
 from typing import Any
 
-import pyarrow as pa
-
 from omnishot_ray.metrics.alerts import BROWSER_PREFIX
 from omnishot_ray.metrics.funnel import describe_funnel, describe_parts, gather_sessions
 from omnishot_ray.metrics.query import Aggregate, Metrics, Query
@@ -175,8 +173,7 @@ def _parts(label: str, rows: Rows) -> Rows:
 
 
 async def _rows(metrics: Metrics, query: Query) -> Rows:
-    table: pa.Table = await metrics.query(query)
-    rows: Rows = table.to_pylist()
+    rows: Rows = (await metrics.query(query)).to_pylist()
     return rows
 
 

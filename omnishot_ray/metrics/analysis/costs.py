@@ -1,12 +1,13 @@
 """What the work costs: core-hours, bytes out and bytes kept, by the prices of the configuration."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What the operator pays; 0 where it is not charged. Any currency, but one."""
+    """What the operator pays; 0 where it is not charged."""
 
     currency: str = "USD"
     core_hour: float = 0.04
@@ -17,6 +18,8 @@ class Prices:
     """10⁹ bytes kept for 730 hours."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch("[A-Z]{3}", self.currency):
+            raise ValueError("currency has to be three capital letters such as EUR (ISO 4217)")
         for name in ("core_hour", "egress_gb", "storage_gb_month"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")

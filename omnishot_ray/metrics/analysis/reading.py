@@ -5,16 +5,18 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from omnishot_ray.metrics.analysis.costs import Usage
 from omnishot_ray.metrics.analysis.recommendations import Figures, FormatFigures, KindFigures
 from omnishot_ray.metrics.analysis.reuse import ReuseCurve, measure_reuse
 from omnishot_ray.metrics.query import Aggregate, Metrics, Query
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Conditions = Mapping[str, tuple[str | int, ...]]
 Floats = npt.NDArray[np.float64]
@@ -197,6 +199,5 @@ async def _rows(metrics: Metrics, query: Query) -> list[dict[str, Any]]:
     return rows
 
 
-def _floats(table: pa.Table, column: str) -> Floats:
-    filled = table.column(column).cast(pa.float64()).fill_null(float("nan"))
-    return np.asarray(filled.to_numpy(), np.float64)
+def _floats(table: "pa.Table", column: str) -> Floats:
+    return np.array(table.column(column).to_pylist(), np.float64)  # nothing becomes NaN
