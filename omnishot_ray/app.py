@@ -10,6 +10,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
 from omnishot_ray.jobs.building import JobSettings
+from omnishot_ray.metrics.analysis.recommendations import Knobs
 from omnishot_ray.serving.autoscaling import SETTLE_S
 from omnishot_ray.serving.gateway import Gateway
 from omnishot_ray.serving.job_runner import JobRunner
@@ -79,15 +80,22 @@ def assemble(settings: Settings) -> Application:
     runner = _job_runner(settings, jobs, resizers) if jobs else None
     return gateways.bind(
         resizers,
-        settings.api,
-        settings.dispatch,
-        settings.limits,
-        settings.cache,
-        settings.metrics,
-        settings.fetch,
-        settings.storage,
+        api=settings.api,
+        dispatch=settings.dispatch,
+        limits=settings.limits,
+        cache=settings.cache,
+        metrics=settings.metrics,
+        fetch=settings.fetch,
+        storage=settings.storage,
         jobs=jobs,
         runner=runner,
+        analytics=settings.analytics,
+        knobs=Knobs(
+            settings.cache.memory_bytes,
+            settings.gateways.replicas,
+            settings.dispatch.inline_ms,
+            settings.resizers.max_replicas,
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
@@ -51,6 +52,7 @@ class Settings:
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    analytics: AnalyticsConfig = field(default_factory=AnalyticsConfig)
 
     @property
     def for_jobs(self) -> JobSettings | None:

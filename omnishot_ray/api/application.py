@@ -9,6 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from omnishot_ray import __version__
+from omnishot_ray.api.analytics import build_analysis_routes, build_analytics_routes
+from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.batches import build_batch_routes
 from omnishot_ray.api.caching import build_cache_routes
 from omnishot_ray.api.compression import Compression
@@ -30,6 +32,7 @@ from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.jobs.service import Jobs
+from omnishot_ray.metrics.analysis.recommendations import Knobs
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
@@ -56,6 +59,8 @@ def create_app(
     server_sends_request_id: bool = False,
     metrics: LiveMetrics | None = None,
     metrics_config: MetricsConfig | None = None,
+    analytics: AnalyticsConfig | None = None,
+    knobs: Knobs | None = None,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
@@ -64,7 +69,9 @@ def create_app(
     and sends it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
     """
     watching = (metrics, metrics_config or MetricsConfig()) if metrics else None
-    routers = _build_routers(optimizer, config, front, watching, sources, jobs)
+    routers = _build_routers(
+        optimizer, config, front, watching, sources, jobs, analytics=analytics, knobs=knobs
+    )
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -118,6 +125,9 @@ def _build_routers(
     watching: tuple[LiveMetrics, MetricsConfig] | None = None,
     sources: Sources | None = None,
     jobs: Jobs | None = None,
+    *,
+    analytics: AnalyticsConfig | None = None,
+    knobs: Knobs | None = None,
 ) -> tuple[APIRouter, ...]:
     metrics = watching[0] if watching else None
     return (
@@ -127,6 +137,20 @@ def _build_routers(
         build_cache_routes(optimizer, config, front, sources),
         *([build_metrics_routes(*watching)] if watching else ()),
         *_build_job_routers(config, front, jobs),
+        *(_build_analytics(watching[0], config, analytics, knobs) if watching else ()),
+    )
+
+
+def _build_analytics(
+    metrics: LiveMetrics,
+    config: ApiConfig,
+    analytics: AnalyticsConfig | None,
+    knobs: Knobs | None,
+) -> tuple[APIRouter, ...]:
+    analytics = analytics or AnalyticsConfig()
+    return (
+        build_analytics_routes(metrics, analytics, config),
+        build_analysis_routes(metrics, analytics.prices, knobs),
     )
 
 

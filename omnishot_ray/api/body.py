@@ -215,3 +215,24 @@ def _too_large(limit: int, what: str) -> BodyTooLarge:
     return BodyTooLarge(
         f"{what}; at most {limit} ({limit / 2**20:g} MiB) are accepted. Send a smaller file."
     )
+
+
+async def read_document(request: Request, config: ApiConfig) -> bytes:
+    """The body of a request that carries JSON, whatever its type says it is.
+
+    Raises:
+        BodyTooLarge: by `Content-Length`, or while reading.
+        RequestTimeout: the body did not arrive in time, or stopped arriving.
+    """
+    limit = config.max_body_bytes
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit, f"The body is {int(declared)} bytes")
+    deadline = asyncio.get_running_loop().time() + config.body_timeout_s
+    try:
+        async with asyncio.timeout_at(
+            deadline - max(0.0, config.body_timeout_s - config.body_idle_s)
+        ) as clock:
+            return await _read_raw(_bounded(request.receive, config, clock, deadline))
+    except TimeoutError:
+        raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None

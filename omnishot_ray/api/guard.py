@@ -16,12 +16,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROBES = frozenset({"/health", "/ready"})
-_OPEN = _PROBES | {"/docs", "/openapi.json"}
+_OPEN = _PROBES | {"/docs", "/openapi.json", "/analytics.js"}
+# A beacon carries no headers, and a key in a web page would be everybody's: the intake has bounds.
+_OPEN_POSTS = frozenset(
+    {
+        "/api/analytics/performance/metrics",
+        "/api/analytics/performance/alerts",
+        "/api/analytics/funnel",
+        "/api/analytics/events",
+    }
+)
 _OPEN_BELOW = ("/problems/", "/static-offline-docs/")
 
 
 def is_open(method: str, path: str) -> bool:
     """Whether a request needs no key even where keys are wanted."""
+    if method == "POST":
+        return path in _OPEN_POSTS
     return method == "GET" and (path in _OPEN or path.startswith(_OPEN_BELOW))
 
 

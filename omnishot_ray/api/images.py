@@ -35,6 +35,7 @@ from omnishot_ray.imaging.options import (
     read_values,
 )
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result
+from omnishot_ray.metrics.notes import note_key
 from omnishot_ray.protocol import ImageTask, Optimizer
 from omnishot_ray.storage.sources import Sources
 
@@ -84,6 +85,7 @@ def build_image_routes(
         digest = content_digest(upload.data)
         key = cache_key(digest, (options,))
         tag = etag(key)
+        note_key(key)
         caching = {
             "ETag": tag,
             "Cache-Control": config.cache_control,

@@ -69,6 +69,7 @@ class Recording:
                     bytes_in=notes.bytes_in,
                     bytes_out=sent,
                     bytes_saved=notes.bytes_saved,
+                    key=notes.key,
                 )
             )
 

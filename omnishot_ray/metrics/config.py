@@ -2,7 +2,9 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from omnishot_ray.metrics.alerts import AlertConfig
 
 _URI = re.compile(r"[a-z][a-z0-9+]*://\S+")
 
@@ -35,6 +37,7 @@ class MetricsConfig:
     """What the sums and sketches in memory may take; the oldest and finest go first."""
     max_subscribers: int = 64
     """Open `WS /api/metrics/stream` of one gateway."""
+    alerts: AlertConfig = field(default_factory=AlertConfig)
 
     def __post_init__(self) -> None:
         for name in ("window_s", "flush_s", "resources_s", "write_s", "retention_days", "raw_s"):

@@ -19,6 +19,7 @@ from omnishot_ray.metrics.samples import TABLES
 from omnishot_ray.metrics.snapshot import take_snapshot
 from omnishot_ray.metrics.store import MetricStore, check_query
 from omnishot_ray.metrics.streams import from_stream
+from omnishot_ray.metrics.watch import AlertWatch
 
 logger = logging.getLogger(__name__)
 
@@ -41,17 +42,6 @@ class Alerting(Protocol):
         ...
 
 
-class NoAlerting:
-    """Nothing is ever the matter."""
-
-    def evaluate(self, store: MetricStore, now_s: float) -> None:
-        """Look at nothing."""
-
-    def alerts(self) -> list[dict[str, Any]]:
-        """None."""
-        return []
-
-
 class Hub:
     """Takes samples in, answers questions. `tick` has to be called every second or so."""
 
@@ -63,7 +53,7 @@ class Hub:
     ) -> None:
         self._config = config
         self._clock = clock
-        self._alerting = alerting or NoAlerting()
+        self._alerting = alerting or AlertWatch(config.alerts)
         self._archive = None
         if config.uri:
             # Parquet takes 50 ms to import and 5 MB: only for who writes it.

@@ -18,6 +18,7 @@ class Notes:
         "encode_ms",
         "error",
         "format",
+        "key",
         "lane",
         "pixels",
         "queue_ms",
@@ -27,7 +28,7 @@ class Notes:
     )
 
     def __init__(self) -> None:
-        self.error = self.lane = self.cache = self.source_format = self.format = ""
+        self.error = self.lane = self.cache = self.source_format = self.format = self.key = ""
         self.renditions = self.pixels = self.bytes_in = self.bytes_saved = 0
         self.queue_ms = self.decode_ms = self.transform_ms = self.encode_ms = 0.0
 
@@ -59,3 +60,10 @@ def note_error(code: str) -> None:
     notes = _current.get()
     if notes is not None:
         notes.error = code
+
+
+def note_key(key: str) -> None:
+    """The result has this name in the caches; of its digests 20 digits tell it from the others."""
+    notes = _current.get()
+    if notes is not None:
+        notes.key = key[:12] + key[-8:]

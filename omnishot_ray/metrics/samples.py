@@ -56,6 +56,8 @@ class RequestSample(Sample):
     """Of one-to-one work: the source less the result, where that is not negative."""
     replica: str = ""
     """Who made it."""
+    key: str = ""
+    """Digits of `X-OmniShot-Key`, by which it is seen what is asked for again."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import secrets
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.application import create_app
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
@@ -15,6 +16,7 @@ from omnishot_ray.cache.front import build_front
 from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs.building import JobSettings, build_jobs
+from omnishot_ray.metrics.analysis.recommendations import Knobs
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.samples import GaugeSample
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
@@ -37,6 +39,7 @@ class Gateway:
     def __init__(
         self,
         resizers: DeploymentHandle[Resizer],
+        *,
         api: ApiConfig,
         dispatch: DispatchConfig,
         limits: Limits,
@@ -44,13 +47,16 @@ class Gateway:
         metrics: MetricsConfig,
         fetch: FetchConfig,
         storage: StorageConfig,
-        jobs: JobSettings | None = None,
-        runner: DeploymentHandle[JobRunner] | None = None,
+        jobs: JobSettings | None,
+        runner: DeploymentHandle[JobRunner] | None,
+        analytics: AnalyticsConfig,
+        knobs: Knobs,
     ) -> None:
         del runner  # bound so that Serve deploys it; gateways and runner meet in the store
         gateway_id = secrets.token_hex(4)
         self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics) if metrics.enabled else None
         self._metrics_config = metrics
+        self._analytics = analytics, knobs
         if self._metrics:
             self._metrics.start("gateway", self._gauge)  # first: the hub takes a while to begin
         self._pool = ReplicaPool(resizers, Hatch(cache.node_dir))
@@ -69,6 +75,7 @@ class Gateway:
         self._reporting = asyncio.get_running_loop().create_task(self._report_load())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
+        analytics, knobs = self._analytics
         app = create_app(
             self._dispatcher,
             self._api,
@@ -78,6 +85,8 @@ class Gateway:
             server_sends_request_id=True,
             metrics=self._metrics,
             metrics_config=self._metrics_config,
+            analytics=analytics,
+            knobs=knobs,
         )
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()

@@ -9,6 +9,7 @@ from omnishot_ray.errors import ConfigError
 from omnishot_ray.settings import PREFIX, Settings, known_names, load_settings
 
 KNOWN = known_names()
+SECRET = "whsec_" + 8 * "0123"
 OTHERS: dict[str, Any] = {
     "resizers.autoscale.cpu_limit": 0.9,
     "resizers.autoscale.cpu_goal": 0.5,
@@ -19,6 +20,11 @@ OTHERS: dict[str, Any] = {
     "cache.redis_url": "redis://127.0.0.1:6379/1",
     "cache.storage_uri": "file:///tmp/renditions",
     "metrics.uri": "file:///tmp/metrics",
+    "metrics.alerts.rules": ("queue warning max gauges.waiting > 7 for 1m", "x info rate jobs > 1"),
+    "metrics.alerts.webhook_url": "https://example.org/alerts",
+    "metrics.alerts.webhook_secret": SECRET,
+    "analytics.sample_share": 0.5,
+    "analytics.prices.currency": "EUR",
     "cache.node_dir": "/tmp/omnishot",
     "fetch.ports": (443, 8443),
     "fetch.allow": ("images.internal", "10.1.0.0/16:8080"),
@@ -71,7 +77,18 @@ def written(value: Any) -> str:
 
 def room_for(name: str) -> dict[str, Any]:
     """What has to be set beside a setting for `another` value to be legal."""
-    return {"resizers": {"max_replicas": 999}} if name == "resizers.min_replicas" else {}
+    rooms: dict[str, dict[str, Any]] = {
+        "resizers.min_replicas": {"resizers": {"max_replicas": 999}},
+        "metrics.alerts.webhook_url": {"metrics": {"alerts": {"webhook_secret": SECRET}}},
+    }
+    return rooms.get(name, {})
+
+
+def together(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    joined = dict(one)
+    for name, value in other.items():
+        joined[name] = together(joined[name], value) if name in joined else value
+    return joined
 
 
 def nested(name: str, value: Any) -> dict[str, Any]:
@@ -97,6 +114,7 @@ def test_there_are_settings_of_every_part() -> None:
         "api",
         "cache",
         "metrics",
+        "analytics",
         "dispatch",
         "fetch",
         "storage",
@@ -118,9 +136,7 @@ def test_every_setting_can_be_set_by_the_environment(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in KNOWN if name not in SECRETS])
 def test_every_setting_can_be_set_by_nested_values(name: str) -> None:
-    values = nested(name, another(name))
-    for group, room in room_for(name).items():
-        values[group] |= room
+    values = together(nested(name, another(name)), room_for(name))
     assert value_at(load_settings(values, {}), name) == another(name)
 
 
