@@ -55,7 +55,7 @@ def assemble(settings: Settings) -> Application:
         ),
         ray_actor_options={"num_cpus": scale.num_cpus},
         graceful_shutdown_timeout_s=15,
-    ).bind(settings.limits, scale.niceness)
+    ).bind(settings.limits, scale.niceness, settings.logs)
     gateways = serve.deployment(
         serve.ingress()(Gateway),
         name="Gateway",
@@ -66,4 +66,12 @@ def assemble(settings: Settings) -> Application:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
     )
-    return gateways.bind(resizers, settings.api, settings.dispatch, settings.limits, settings.cache)
+    return gateways.bind(
+        resizers,
+        settings.api,
+        settings.dispatch,
+        settings.limits,
+        settings.cache,
+        settings.logs,
+        settings.traces,
+    )

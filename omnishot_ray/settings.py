@@ -21,6 +21,7 @@ from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
+from omnishot_ray.telemetry.config import LogConfig, TraceConfig
 
 PREFIX = "OMNISHOT_"
 _SHORT_NAMES = {
@@ -39,6 +40,8 @@ class Settings:
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
+    logs: LogConfig = field(default_factory=LogConfig)
+    traces: TraceConfig = field(default_factory=TraceConfig)
 
 
 _ADAPTER = TypeAdapter(Settings)

@@ -9,7 +9,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from omnishot_ray.api.application import create_app
-from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.config import ApiConfig, named_keys
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.cache.front import build_front
 from omnishot_ray.cache.quarantine import Quarantine
@@ -18,6 +18,8 @@ from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
+from omnishot_ray.telemetry.config import LogConfig, TraceConfig
+from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,14 @@ class Gateway:
         dispatch: DispatchConfig,
         limits: Limits,
         cache: CacheConfig,
+        logs: LogConfig | None = None,
+        traces: TraceConfig | None = None,
     ) -> None:
+        gateway_id = secrets.token_hex(4)
+        self._logs = logs or LogConfig()
+        self._is_traced = bool(traces and traces.exporter)
+        keys = (key for _, key in named_keys(api.keys))
+        configure_logs(self._logs, f"gateway-{gateway_id}", keys)
         self._pool = ReplicaPool(resizers)
         self._front = build_front(cache)
         self._dispatcher = Dispatcher(
@@ -40,13 +49,25 @@ class Gateway:
             dispatch,
             limits,
             Quarantine(cache.node_dir),
-            gateway_id=secrets.token_hex(4),
+            gateway_id=gateway_id,
         )
         self._api = api
         self._reporting = asyncio.get_running_loop().create_task(self._report_load())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = create_app(self._dispatcher, self._api, self._front, server_sends_request_id=True)
+        tracer = None
+        if self._is_traced:
+            from omnishot_ray.telemetry.spans import StageSpans  # noqa: PLC0415
+
+            tracer = StageSpans()
+        app = create_app(
+            self._dispatcher,
+            self._api,
+            self._front,
+            server_sends_request_id=True,
+            logs=self._logs,
+            tracer=tracer,
+        )
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()
         gc.freeze()

@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import logging
 import os
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +12,8 @@ from omnishot_ray.errors import TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import AnyOutcome, AnyTask, run_task
 from omnishot_ray.serving.load import GatewayLoad, LoadBook
+from omnishot_ray.telemetry.config import LogConfig
+from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +32,9 @@ class Resizer:
     what it has and ends itself. Serve starts another in its place.
     """
 
-    def __init__(self, limits: Limits, niceness: int = 0) -> None:
+    def __init__(self, limits: Limits, niceness: int = 0, logs: LogConfig | None = None) -> None:
         os.nice(niceness)
+        configure_logs(logs or LogConfig(), f"resizer-{secrets.token_hex(4)}")
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engine = asyncio.Lock()
@@ -74,7 +78,8 @@ class Resizer:
             faulthandler.cancel_dump_traceback_later()
             outcome: AnyOutcome = running.result()
             return outcome
-        logger.error("request %s is over its %.1f s; ending", task.request_id, limit_s)
+        told = {"request_id": task.request_id}
+        logger.error("work is over its %.1f s; this replica ends", limit_s, extra=told)
         self._is_ending = True
         loop.call_later(_LAST_WORDS_S, os._exit, 1)
         return TaskTimeout("The work was stopped at its time limit.")
