@@ -28,12 +28,12 @@ _START = {
 _BODY = {"type": "http.response.body", "body": b""}
 
 
-async def _answer(scope, receive, send) -> None:
+async def _answer(_scope, _receive, send) -> None:
     await send(_START)
     await send(_BODY)
 
 
-async def _ignore(message) -> None:
+async def _ignore(_message) -> None:
     return None
 
 

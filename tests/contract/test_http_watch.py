@@ -1,5 +1,6 @@
 """What is told of requests: the slow, the failed, the drawn; and the stages of the traced."""
 
+import itertools
 import json
 import logging
 from collections.abc import Iterator
@@ -218,7 +219,7 @@ def test_stages_are_spans_below_that_of_the_request(spans: InMemorySpanExporter)
         assert not span.attributes, "nothing that could tell of a picture or a person"
     queue = stages[0]
     assert (queue.end_time - queue.start_time) / 1e6 == pytest.approx(5000.0)
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         assert before.end_time == after.start_time
     assert stages[-1].end_time <= request.end_time
 
