@@ -19,7 +19,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture. `warn` and `bad` colour it from there on; below, where `low_is_bad`."""
+    """One picture. `warn` and `bad` colour it from there on."""
 
     title: str
     unit: str
@@ -30,7 +30,6 @@ class Panel:
     stacked: bool = False
     warn: float | None = None
     bad: float | None = None
-    low_is_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +271,7 @@ PROCESSES = Board(
         Row(
             "Metrics hub",
             (
-                _number(
-                    "Hub", NUMBER, level("omnishot_hub_up", how="min"), bad=1.0, low_is_bad=True
-                ),
+                _line("Hub answers", NUMBER, level("omnishot_hub_up", how="min"), "up"),
                 _line(
                     "Samples",
                     PER_S,

@@ -115,12 +115,11 @@ def _line_panel(panel: Panel) -> timeseries.Panel:
 
 
 def _thresholds(panel: Panel) -> dashboard.ThresholdsConfig:
-    good, bad = ("red", "green") if panel.low_is_bad else ("green", "red")
-    steps = [models.Threshold(value=None, color=good)]
+    steps = [models.Threshold(value=None, color="green")]
     if panel.warn is not None:
         steps.append(models.Threshold(value=panel.warn, color="yellow"))
     if panel.bad is not None:
-        steps.append(models.Threshold(value=panel.bad, color=bad))
+        steps.append(models.Threshold(value=panel.bad, color="red"))
     return dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
