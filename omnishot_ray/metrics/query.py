@@ -60,3 +60,24 @@ class Metrics(Protocol):
     async def alerts(self) -> list[dict[str, Any]]:
         """Active ones first, then those resolved of late, the newest first."""
         ...
+
+
+class LiveMetrics(Metrics, Protocol):
+    """Also what is made of all tables at once, for those who watch the service."""
+
+    async def snapshot(
+        self, window_s: float, group_by: tuple[str, ...] = (), functions: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """The figures of `GET /api/metrics`.
+
+        Raises as `query` does.
+        """
+        ...
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Everything for Prometheus in the format that `accept` prefers, and its content type."""
+        ...
+
+    async def check_ready(self) -> str:
+        """`ok` when the hub answers, else what is the matter."""
+        ...
