@@ -41,10 +41,10 @@ _ANSWERS = "omnishot_cache_answers_total"
 RULES = (
     Rule(
         "OmniShotHubDown",
-        level("omnishot_hub_up", how="min"),
+        f"{level('omnishot_hub_up', how='min')} or vector(0)",
         1.0,
         "critical",
-        "The metrics hub does not answer; nothing else is known.",
+        "The service or its metrics hub does not answer; nothing else is known.",
         below=True,
     ),
     Rule(
