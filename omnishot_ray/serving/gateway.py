@@ -38,10 +38,11 @@ class Gateway:
         traces: TraceConfig | None = None,
     ) -> None:
         gateway_id = secrets.token_hex(4)
-        self._logs = logs or LogConfig()
+        self._logs = logs
         self._is_traced = bool(traces and traces.exporter)
-        keys = (key for _, key in named_keys(api.keys))
-        configure_logs(self._logs, f"gateway-{gateway_id}", keys)
+        if logs is not None:
+            keys = (key for _, key in named_keys(api.keys))
+            configure_logs(logs, f"gateway-{gateway_id}", keys)
         self._pool = ReplicaPool(resizers)
         self._front = build_front(cache)
         self._dispatcher = Dispatcher(

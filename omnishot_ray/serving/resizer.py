@@ -34,7 +34,8 @@ class Resizer:
 
     def __init__(self, limits: Limits, niceness: int = 0, logs: LogConfig | None = None) -> None:
         os.nice(niceness)
-        configure_logs(logs or LogConfig(), f"resizer-{secrets.token_hex(4)}")
+        if logs is not None:
+            configure_logs(logs, f"resizer-{secrets.token_hex(4)}")
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engine = asyncio.Lock()
