@@ -4,7 +4,10 @@ import io
 import json
 import logging
 import os
+import re
 import stat
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -276,3 +279,35 @@ def test_wrong_log_settings_are_refused(wrong) -> None:
 def test_wrong_trace_settings_are_refused(wrong) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         TraceConfig(**wrong)
+
+
+_COMMAND = """
+import logging, subprocess, sys
+from omnishot_ray.cli.serve import _terminal_logs
+from omnishot_ray.settings import load_settings
+
+worker = '''
+import logging, sys
+from omnishot_ray.telemetry.config import LogConfig
+from omnishot_ray.telemetry.logs import configure_logs
+configure_logs(LogConfig(format=sys.argv[1], file=sys.argv[2]), "gateway-1a2b")
+logging.getLogger("omnishot_ray.api").warning("from a worker")
+'''
+with _terminal_logs(load_settings({}, {}), own=True) as settings:
+    logs = settings.logs
+    subprocess.run([sys.executable, "-c", worker, logs.format, logs.file], check=True)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_terminal_gets_text_and_anything_else_json(tmp_path) -> None:
+    """As `omnishot serve` sets it up, with a process that has no terminal of its own."""
+    command = [sys.executable, "-c", _COMMAND]
+    ours, theirs = os.openpty()
+    subprocess.run(command, stderr=theirs, timeout=50, check=True)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert re.fullmatch(r"\S+ WARNING gateway-1a2b api: from a worker\r\n", shown)
+    done = subprocess.run(command, stderr=subprocess.PIPE, timeout=50, check=True)
+    assert json.loads(done.stderr)["message"] == "from a worker"
