@@ -16,7 +16,7 @@ _LOST = 499
 
 
 class Recording:
-    """ASGI middleware around everything. Costs a request a few microseconds, and waits for nobody."""
+    """ASGI middleware around everything. Takes a few microseconds, and waits for nobody."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routers: Iterable[APIRouter]) -> None:
         self._app = app

@@ -243,7 +243,10 @@ def _ready_text(host: str, port: int, settings: Settings, seconds: float) -> str
 def _stop_serving(own: bool) -> None:
     from ray import serve
 
+    from omnishot_ray.serving.metrics_hub import end_hub
+
     if own:
         serve.shutdown()
     else:
         serve.delete(_APP_NAME)
+    end_hub()

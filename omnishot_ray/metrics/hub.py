@@ -9,15 +9,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.latest import Latest
-from omnishot_ray.metrics.query import Query
+from omnishot_ray.metrics.query import MOST_SAMPLES, Query
 from omnishot_ray.metrics.recorder import from_stream
 from omnishot_ray.metrics.samples import TABLES
 from omnishot_ray.metrics.snapshot import take_snapshot
-from omnishot_ray.metrics.store import MetricStore
+from omnishot_ray.metrics.store import MetricStore, check_query
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +115,14 @@ class Hub:
     ) -> dict[str, Any]:
         """As `LiveMetrics.snapshot`."""
         return take_snapshot(self, self._clock(), window_s, group_by, functions)
+
+    def samples(self, table: str, window_s: float) -> pa.Table:
+        """As `LiveMetrics.samples`."""
+        check_query(Query(table, window_s))
+        since_s = self._clock() - window_s
+        samples = self.store.read(table, since_s)
+        samples = samples.filter(pc.field("at_s") >= since_s).sort_by("at_s")
+        return samples.slice(max(0, samples.num_rows - MOST_SAMPLES))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """As `LiveMetrics.exposition`."""

@@ -51,6 +51,11 @@ class LocalMetrics:
         self.flush()
         return self.hub.snapshot(window_s, group_by, functions)
 
+    async def samples(self, table: str, window_s: float) -> pa.Table:
+        """As `LiveMetrics.samples`."""
+        self.flush()
+        return self.hub.samples(table, window_s)
+
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """As `LiveMetrics.exposition`."""
         self.flush()

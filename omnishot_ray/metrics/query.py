@@ -11,6 +11,9 @@ from omnishot_ray.metrics.samples import Sample
 FUNCTIONS = ("count", "rate", "sum", "avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
 """`count` is rows, `rate` rows a second; the others are of a column."""
 
+MOST_SAMPLES = 200_000
+"""Of one answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
@@ -69,6 +72,13 @@ class LiveMetrics(Metrics, Protocol):
         self, window_s: float, group_by: tuple[str, ...] = (), functions: tuple[str, ...] = ()
     ) -> dict[str, Any]:
         """The figures of `GET /api/metrics`.
+
+        Raises as `query` does.
+        """
+        ...
+
+    async def samples(self, table: str, window_s: float) -> pa.Table:
+        """The newest samples as they came, at most `MOST_SAMPLES`, in the order of time.
 
         Raises as `query` does.
         """

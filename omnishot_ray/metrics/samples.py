@@ -2,6 +2,8 @@
 
 Times are Unix seconds, durations milliseconds, sizes bytes. Text that callers make up (pages,
 types, segments) is bounded where it comes in; empty text means that there is nothing to say.
+Samples are not changed once they are recorded. They are not frozen only because every request makes
+one, and a frozen one of that many fields takes 2 µs to make where this takes 0.7.
 """
 
 from dataclasses import dataclass, fields
@@ -11,7 +13,7 @@ from typing import ClassVar
 import pyarrow as pa
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Sample:
     """When it was seen, and by which process: `gateway-1a2b`, `resizer-3c4d`."""
 
@@ -21,7 +23,7 @@ class Sample:
     process: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RequestSample(Sample):
     """One answered request."""
 
@@ -55,7 +57,7 @@ class RequestSample(Sample):
     """Who made it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ResourceSample(Sample):
     """What one process of the service takes, and what its machine has left."""
 
@@ -79,7 +81,7 @@ class ResourceSample(Sample):
     memory_used_share: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class GaugeSample(Sample):
     """What stands in a gateway at the moment."""
 
@@ -96,7 +98,7 @@ class GaugeSample(Sample):
     """Since the process began: what the recorder had no room for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class BatchSample(Sample):
     """One batch of the pool."""
 
@@ -110,7 +112,7 @@ class BatchSample(Sample):
     failed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class JobSample(Sample):
     """One attempt at a job that has come to an end."""
 
@@ -126,7 +128,7 @@ class JobSample(Sample):
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class VitalSample(Sample):
     """One web vital of one page view, in milliseconds (CLS has no unit)."""
 
@@ -141,7 +143,7 @@ class VitalSample(Sample):
     connection: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class EventSample(Sample):
     """Something that happened in a browser."""
 
@@ -154,7 +156,7 @@ class EventSample(Sample):
     """JSON."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FunnelSample(Sample):
     """A visitor's session has come to a step."""
 

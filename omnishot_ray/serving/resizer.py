@@ -5,7 +5,7 @@ import faulthandler
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from omnishot_ray.errors import TaskTimeout
@@ -32,10 +32,18 @@ class Resizer:
     what it has and ends itself. Serve starts another in its place.
     """
 
-    def __init__(self, limits: Limits, niceness: int = 0, logs: LogConfig | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        niceness: int = 0,
+        watch: Callable[[], None] | None = None,
+        logs: LogConfig | None = None,
+    ) -> None:
         os.nice(niceness)
         if logs is not None:
             configure_logs(logs, f"resizer-{secrets.token_hex(4)}")
+        if watch is not None:
+            watch()  # tells the metrics hub from now on what this process takes
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engine = asyncio.Lock()
