@@ -11,7 +11,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouter
 
 from omnishot_ray.serving.autoscaling import SETTLE_S
 from omnishot_ray.serving.gateway import Gateway
-from omnishot_ray.serving.metrics_hub import watch_resizer
+from omnishot_ray.serving.metrics_client import watch_resizer
 from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.settings import Settings, load_settings
 

@@ -30,7 +30,6 @@ from omnishot_ray.api.watch import Tracer, Watch
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.config import MetricsConfig
-from omnishot_ray.metrics.local import LocalMetrics
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 from omnishot_ray.telemetry.config import LogConfig
@@ -108,6 +107,8 @@ def _for_pages(config: ApiConfig) -> Callable[[ASGIApp], ASGIApp]:
 
 def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
     """The OpenAPI document, the same as at `/openapi.json` of the whole service."""
+    from omnishot_ray.metrics.local import LocalMetrics  # noqa: PLC0415  # the whole hub
+
     watching = LocalMetrics(), MetricsConfig()
     return _documented(_build_routers(optimizer, config, None, watching), config).openapi()
 

@@ -91,13 +91,12 @@ async def _used_share(metrics: Metrics) -> float | None:
 
 
 def _recommend(processes: list[dict[str, Any]], used_share: float | None) -> list[str]:
-    said = []
-    for one in processes:
-        if one["verdict"] == "leaking":
-            said.append(
-                f"{one['process']} leaks {one['trend_mb_per_min']} MB a minute; end it, another "
-                "takes its place, and keep what it did for a report."
-            )
+    said = [
+        f"{one['process']} leaks {one['trend_mb_per_min']} MB a minute; end it, another takes its "
+        "place, and keep what it did for a report."
+        for one in processes
+        if one["verdict"] == "leaking"
+    ]
     gateways = [one for one in processes if one["kind"] == "gateway"]
     if any(one["verdict"] in ("growing", "leaking") for one in gateways):
         said.append(

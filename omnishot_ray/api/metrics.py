@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import fields
 from typing import Any, NoReturn
 
 import orjson
@@ -25,8 +26,7 @@ from omnishot_ray.api.stream import Stream
 from omnishot_ray.errors import EngineUnavailable, FieldError, InvalidParameters
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import FUNCTIONS, Aggregate, LiveMetrics, Query
-from omnishot_ray.metrics.recorder import to_stream
-from omnishot_ray.metrics.samples import TABLES, schema
+from omnishot_ray.metrics.samples import TABLES
 from omnishot_ray.metrics.shapes import SHAPES
 
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -100,14 +100,14 @@ def build_metrics_routes(metrics: LiveMetrics, config: MetricsConfig) -> APIRout
     return router
 
 
-def read_window(text: str, default_s: float, longest_s: float) -> float:
+def read_window(text: str, default_s: float, longest_s: float, name: str = "window") -> float:
     """Seconds of `90`, `90s`, `5m`, `2h` or `7d`. Raises `InvalidParameters`."""
     if not text:
         return default_s
     found = _WINDOW.fullmatch(text)
     seconds = float(found[1]) * _SECONDS[found[2] or "s"] if found else 0.0
     if not 1.0 <= seconds <= longest_s:
-        _refuse("window", f"from 1s to {longest_s / 86_400:g}d, such as 90s, 5m, 2h or 7d")
+        _refuse(name, f"from 1s to {longest_s / 86_400:g}d, such as 90s, 5m, 2h or 7d")
     return seconds
 
 
@@ -117,14 +117,14 @@ def read_question(given: dict[str, str], default_s: float, longest_s: float) -> 
     Raises `InvalidParameters`.
     """
     table = _table_of(given)
-    known = schema(table)
+    known = {column.name: column.type for column in fields(TABLES[table])}
     where: dict[str, tuple[str | int, ...]] = {}
     for part in _names(given.get("where", "")):
         column, _, values = part.partition(":")
-        if column not in known.names or column == "at_s":
+        if column not in known or column == "at_s":
             _refuse("where", f"{table} has no label {column[:40]!r}")
         words = values.split("|")
-        is_text = str(known.field(column).type) == "string"
+        is_text = known[column] is str
         if not is_text and not all(re.fullmatch(r"-?[0-9]{1,15}", word) for word in words):
             _refuse("where", f"{column} has whole numbers, parted by |")
         where[column] = tuple(words) if is_text else tuple(map(int, words))
@@ -138,7 +138,7 @@ def read_question(given: dict[str, str], default_s: float, longest_s: float) -> 
         tuple(aggregates),
         _names(given.get("group_by", "")),
         where,
-        read_window(given["step"], 1.0, longest_s) if given.get("step") else None,
+        read_window(given["step"], 1.0, longest_s, "step") if given.get("step") else None,
     )
 
 
@@ -182,6 +182,9 @@ def _refuse(name: str, detail: str) -> NoReturn:
 
 def _table(request: Request, table: Any) -> Response:
     if ARROW in request.headers.get("accept", ""):
+        # Brings pyarrow, which only who is asked for tables needs.
+        from omnishot_ray.metrics.streams import to_stream  # noqa: PLC0415
+
         return Response(to_stream(table), headers=_NO_STORE | {"Vary": "Accept"}, media_type=ARROW)
     response = _json({"columns": table.column_names, "rows": table.to_pylist()})
     response.headers["Vary"] = "Accept"

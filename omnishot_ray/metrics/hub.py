@@ -15,10 +15,10 @@ from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.latest import Latest
 from omnishot_ray.metrics.query import MOST_SAMPLES, Query
-from omnishot_ray.metrics.recorder import from_stream
 from omnishot_ray.metrics.samples import TABLES
 from omnishot_ray.metrics.snapshot import take_snapshot
 from omnishot_ray.metrics.store import MetricStore, check_query
+from omnishot_ray.metrics.streams import from_stream
 
 logger = logging.getLogger(__name__)
 

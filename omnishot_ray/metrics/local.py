@@ -9,8 +9,8 @@ import pyarrow as pa
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.hub import Alerting, Hub
 from omnishot_ray.metrics.query import Query
-from omnishot_ray.metrics.recorder import columns
 from omnishot_ray.metrics.samples import Sample
+from omnishot_ray.metrics.streams import columns
 
 
 class LocalMetrics:

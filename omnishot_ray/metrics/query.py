@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Protocol
 
 from omnishot_ray.metrics.samples import Sample
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FUNCTIONS = ("count", "rate", "sum", "avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
 """`count` is rows, `rate` rows a second; the others are of a column."""
@@ -52,7 +53,7 @@ class Metrics(Protocol):
         """Take note of it. Never waits, never raises; drops with a count when behind."""
         ...
 
-    async def query(self, query: Query) -> pa.Table:
+    async def query(self, query: Query) -> "pa.Table":
         """Columns: `at_s` where the query has a step, those of `group_by`, the aggregates.
 
         Raises `InvalidParameters` for a table, column or function that is not there, and
@@ -77,7 +78,7 @@ class LiveMetrics(Metrics, Protocol):
         """
         ...
 
-    async def samples(self, table: str, window_s: float) -> pa.Table:
+    async def samples(self, table: str, window_s: float) -> "pa.Table":
         """The newest samples as they came, at most `MOST_SAMPLES`, in the order of time.
 
         Raises as `query` does.

@@ -9,12 +9,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from operator import attrgetter
-
-import pyarrow as pa
 
 from omnishot_ray.metrics.config import MetricsConfig
-from omnishot_ray.metrics.samples import TABLES, Sample, schema
+from omnishot_ray.metrics.samples import TABLES, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +55,9 @@ class Recorder:
         self._held = {table: [] for table in TABLES}
         count = sum(map(len, taken.values()))
         try:
+            # Brings pyarrow: only into a process that has something to say.
+            from omnishot_ray.metrics.streams import pack  # noqa: PLC0415
+
             streams = {table: pack(table, held, self.process) for table, held in taken.items()}
             # The room is given back only when they are gone: what is under way takes memory too.
             is_delivered = await asyncio.wait_for(self._send(streams), _DELIVERY_S)
@@ -85,33 +85,3 @@ class Recorder:
             began = time.monotonic()
             await self.flush()
             await asyncio.sleep(max(0.0, self._flush_s - (time.monotonic() - began)))
-
-
-def columns(table: str, samples: list[Sample], process: str) -> pa.RecordBatch:
-    """Samples of one table as columns; `process` is said of those that say none."""
-    fields = schema(table)
-    read = attrgetter(*fields.names)
-    values = list(zip(*map(read, samples), strict=True))
-    place = fields.names.index("process")
-    values[place] = tuple(name or process for name in values[place])
-    arrays = [pa.array(column, field.type) for column, field in zip(values, fields, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=fields)
-
-
-def pack(table: str, samples: list[Sample], process: str) -> bytes:
-    """The same as an Arrow IPC stream."""
-    return to_stream(columns(table, samples, process))
-
-
-def to_stream(batch: pa.RecordBatch | pa.Table) -> bytes:
-    """An Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write(batch)
-    return bytes(sink.getvalue())
-
-
-def from_stream(stream: bytes) -> pa.Table:
-    """The table of an Arrow IPC stream. Raises `pyarrow.ArrowInvalid`."""
-    with pa.ipc.open_stream(stream) as reader:
-        return reader.read_all()

@@ -5,12 +5,10 @@ kept only in the samples as they came. Numbers that are no labels are measures: 
 of the sketched ones percentiles can be had over any time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 
-import pyarrow as pa
-
-from omnishot_ray.metrics.samples import schema
+from omnishot_ray.metrics.samples import TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +57,6 @@ def measures(table: str) -> tuple[str, ...]:
     labels = SHAPES[table].labels
     return tuple(
         column.name
-        for column in schema(table)
-        if column.name not in _NO_MEASURES
-        and column.name not in labels
-        and not pa.types.is_string(column.type)
+        for column in fields(TABLES[table])
+        if column.name not in _NO_MEASURES and column.name not in labels and column.type is not str
     )

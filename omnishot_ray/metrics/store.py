@@ -201,11 +201,11 @@ def check_query(query: Query) -> None:
         _refuse("group_by", "a name is there twice")
     for aggregate in query.aggregates:
         if aggregate.function not in FUNCTIONS:
-            _refuse("aggregates", f"there are {', '.join(FUNCTIONS)}")
+            _refuse("aggregations", f"there are {', '.join(FUNCTIONS)}")
         if aggregate.function not in ("count", "rate") and aggregate.column not in measures(
             query.table
         ):
-            _refuse("aggregates", f"{query.table} has no measure {aggregate.column[:40]!r}")
+            _refuse("aggregations", f"{query.table} has no measure {aggregate.column[:40]!r}")
     if not 0 < query.window_s < math.inf:
         _refuse("window", "more than 0 seconds")
     if query.step_s is not None and (

@@ -18,7 +18,7 @@ from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.samples import GaugeSample
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
-from omnishot_ray.serving.metrics_hub import HubMetrics
+from omnishot_ray.serving.metrics_client import HubMetrics
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.telemetry.config import LogConfig, TraceConfig
