@@ -60,7 +60,9 @@ def assemble(settings: Settings) -> Application:
     ).bind(
         settings.limits,
         scale.niceness,
-        partial(watch_resizer, settings.metrics) if settings.metrics.enabled else None,
+        partial(watch_resizer, settings.metrics, settings.logs)
+        if settings.metrics.enabled
+        else None,
         settings.logs,
     )
     gateways = serve.deployment(

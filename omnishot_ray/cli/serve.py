@@ -135,7 +135,9 @@ def _run(host: str, port: int, settings: Settings) -> None:
     proxies = threading.Thread(target=serve.start, kwargs=options)
     proxies.start()
     if settings.metrics.enabled:
-        begin_hub(settings.metrics)  # beside the proxies and the replicas, which need it soon
+        begin_hub(
+            settings.metrics, settings.logs
+        )  # beside the proxies and the replicas, which need it soon
     while proxies.is_alive() and not _controller_runs():
         sleep(0.05)
     serve.run(

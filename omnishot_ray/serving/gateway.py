@@ -47,7 +47,9 @@ class Gateway:
         if logs is not None:
             keys = (key for _, key in named_keys(api.keys))
             configure_logs(logs, f"gateway-{gateway_id}", keys)
-        self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics) if metrics.enabled else None
+        self._metrics = None
+        if metrics.enabled:
+            self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics, logs)
         self._metrics_config = metrics
         if self._metrics:
             self._metrics.start("gateway", self._gauge)  # first: the hub takes a while to begin

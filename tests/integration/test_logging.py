@@ -26,6 +26,8 @@ def test_lines_and_spans_of_a_slow_request_share_its_id(tmp_path) -> None:
             "OMNISHOT_DISPATCH__INLINE_MS": "0",
             "OMNISHOT_LOGS__FILE": str(log),
             "OMNISHOT_LOGS__SLOW_MS": "0.001",
+            "OMNISHOT_METRICS__URI": "file:///proc/nothing-can-be-written-here",
+            "OMNISHOT_METRICS__WRITE_S": "1",
             "OMNISHOT_TRACES__EXPORTER": "tests.integration.spans:export_to_file",
             "OMNISHOT_TRACES__SAMPLE": "1",
             "TESTS_SPANS_FILE": str(spans),
@@ -47,6 +49,11 @@ def test_lines_and_spans_of_a_slow_request_share_its_id(tmp_path) -> None:
         assert line["message"].startswith("slow request")
         assert line["route"] == "/api/optimize"
         assert line["queue_ms"] > 0
+
+        def hub_complains() -> bool:
+            return any(line["process"] == "hub" for line in lines_of(log))
+
+        wait_for(hub_complains, 30, "a line of the hub")
 
         def traced() -> list[dict]:
             known = lines_of(spans) if spans.exists() else []
