@@ -120,16 +120,17 @@ def _run(host: str, port: int, settings: Settings) -> None:
     from omnishot_ray.app import assemble
     from omnishot_ray.serving.metrics_client import begin_hub
 
-    options = {
+    options: dict[str, Any] = {
         "proxy_location": ProxyLocation.EveryNode,
         "http_options": HTTPOptions(host=host, port=port),
         "logging_config": {"enable_access_log": False},
-        "tracing_config": TracingConfig(
-            enabled=bool(settings.traces.exporter),
+    }
+    if settings.traces.exporter:  # else Serve's own RAY_SERVE_TRACING_… hold
+        options["tracing_config"] = TracingConfig(
+            enabled=True,
             exporter_import_path=settings.traces.import_path,
             sampling_ratio=settings.traces.sample,
-        ),
-    }
+        )
     # `serve.start` waits for HAProxy. The application can be deployed as soon as the controller is
     # there, so that proxies and replicas start beside each other.
     proxies = threading.Thread(target=serve.start, kwargs=options)
