@@ -63,7 +63,10 @@ def assemble(settings: Settings) -> Application:
     ).bind(
         settings.limits,
         scale.niceness,
-        partial(watch_resizer, settings.metrics) if settings.metrics.enabled else None,
+        partial(watch_resizer, settings.metrics, settings.logs)
+        if settings.metrics.enabled
+        else None,
+        settings.logs,
     )
     gateways = serve.deployment(
         serve.ingress()(Gateway),
@@ -96,6 +99,8 @@ def assemble(settings: Settings) -> Application:
             settings.dispatch.inline_ms,
             settings.resizers.max_replicas,
         ),
+        logs=settings.logs,
+        traces=settings.traces,
     )
 
 

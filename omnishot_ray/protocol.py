@@ -227,7 +227,7 @@ def run_task(task: Task[Made], limits: Limits) -> Made | OmnishotError:
     except MemoryError:
         return CorruptImage("Decoding the image takes more memory than there is; send it smaller.")
     except Exception:
-        logger.exception("the engine failed on request %s", task.request_id)
+        logger.exception("the engine failed", extra={"request_id": task.request_id})
         return InternalError("The engine failed on this image; it has been logged.")
 
 

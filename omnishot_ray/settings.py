@@ -28,6 +28,7 @@ from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
 from omnishot_ray.storage.config import StorageConfig
 from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.telemetry.config import LogConfig, TraceConfig
 
 PREFIX = "OMNISHOT_"
 _SHORT_NAMES = {
@@ -53,6 +54,8 @@ class Settings:
     resizers: ResizerScale = field(default_factory=ResizerScale)
     jobs: JobsConfig = field(default_factory=JobsConfig)
     analytics: AnalyticsConfig = field(default_factory=AnalyticsConfig)
+    logs: LogConfig = field(default_factory=LogConfig)
+    traces: TraceConfig = field(default_factory=TraceConfig)
 
     @property
     def for_jobs(self) -> JobSettings | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -29,6 +30,7 @@ from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.api.recording import Recording
 from omnishot_ray.api.shortcut import Shortcut
+from omnishot_ray.api.watch import Tracer, Watch
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.jobs.service import Jobs
@@ -37,6 +39,7 @@ from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 from omnishot_ray.storage.sources import Sources
+from omnishot_ray.telemetry.config import LogConfig
 
 if TYPE_CHECKING:
     from omnishot_ray.api.ratelimits import RateLimits
@@ -61,6 +64,8 @@ def create_app(
     metrics_config: MetricsConfig | None = None,
     analytics: AnalyticsConfig | None = None,
     knobs: Knobs | None = None,
+    logs: LogConfig | None = None,
+    tracer: Tracer | None = None,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
@@ -81,14 +86,21 @@ def create_app(
         keyring = Keyring(named_keys(config.keys)) if config.keys else None
         app = Guard(app, keyring, _rate_limits(config), proxies)
     for_pages = _for_pages(config)
+    watched = Watch(for_pages(app), logs or LogConfig(), _plain_paths(routers), tracer)
     app = Edge(
-        for_pages(app),
+        watched,
         server_sends_request_id=server_sends_request_id,
         hsts_s=config.hsts_s,
         proxies=proxies if config.trusted_proxies else None,
         around_faults=for_pages,
     )
     return Recording(app, metrics, routers) if metrics else app
+
+
+def _plain_paths(routers: Iterable[APIRouter]) -> set[str]:
+    routes = (route for router in routers for route in router.routes)
+    paths = {route.path for route in routes if isinstance(route, APIRoute)}
+    return {path for path in paths if "{" not in path}
 
 
 def _rate_limits(config: ApiConfig) -> "RateLimits | None":

@@ -75,10 +75,15 @@ async def read_upload(
     return Upload(data)
 
 
+async def read_bytes(request: Request, config: ApiConfig) -> bytes:
+    """The body, whatever its type says it is. Raises `BodyTooLarge` and `RequestTimeout`."""
+    _check_declared(request, config)
+    return await _within(request, config, _read_raw)
+
+
 async def read_json(request: Request, config: ApiConfig) -> Any:
     """Read a body of JSON. Raises `BodyTooLarge`, `RequestTimeout` and `InvalidParameters`."""
-    _check_declared(request, config)
-    data = await _within(request, config, _read_raw)
+    data = await read_bytes(request, config)
     try:
         return orjson.loads(data)
     except ValueError:
@@ -215,24 +220,3 @@ def _too_large(limit: int, what: str) -> BodyTooLarge:
     return BodyTooLarge(
         f"{what}; at most {limit} ({limit / 2**20:g} MiB) are accepted. Send a smaller file."
     )
-
-
-async def read_document(request: Request, config: ApiConfig) -> bytes:
-    """The body of a request that carries JSON, whatever its type says it is.
-
-    Raises:
-        BodyTooLarge: by `Content-Length`, or while reading.
-        RequestTimeout: the body did not arrive in time, or stopped arriving.
-    """
-    limit = config.max_body_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit, f"The body is {int(declared)} bytes")
-    deadline = asyncio.get_running_loop().time() + config.body_timeout_s
-    try:
-        async with asyncio.timeout_at(
-            deadline - max(0.0, config.body_timeout_s - config.body_idle_s)
-        ) as clock:
-            return await _read_raw(_bounded(request.receive, config, clock, deadline))
-    except TimeoutError:
-        raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None

@@ -91,7 +91,10 @@ class Edge:
             logger.info("client went away", extra={"request_id": request_id})
         except Exception:
             key = scope["state"].get("api_key", "none")
-            logger.exception("unexpected error, request id %s, API key %s", request_id, key)
+            told = {"request_id": request_id}
+            logger.exception(
+                "unexpected error, request id %s, API key %s", request_id, key, extra=told
+            )
             if started:
                 raise
             fault = InternalError(

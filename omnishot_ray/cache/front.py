@@ -288,9 +288,9 @@ class CachingOptimizer:
             return decode_outcome(data)
         if not claim.leads:
             logger.warning(
-                "request %s waited %g s for another gateway's work; it is done here too",
-                task.request_id,
+                "%g s waited for another gateway's work; it is done here too",
                 _PATIENCE_S,
+                extra={"request_id": task.request_id},
             )
         return None
 
@@ -367,7 +367,8 @@ class CachingOptimizer:
                 self._resting[key] = True
         except Exception:
             self._resting[key] = True
-            logger.exception("a stale result could not be made anew (request %s)", task.request_id)
+            told = {"request_id": task.request_id}
+            logger.exception("a stale result could not be made anew", extra=told)
         finally:
             self._refreshing.discard(key)
 

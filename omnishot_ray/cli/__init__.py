@@ -126,3 +126,12 @@ def doctor(port: int, as_json: bool) -> None:
     from omnishot_ray.cli.doctor import examine, report
 
     sys.exit(report(examine(port), as_json=as_json))
+
+
+def _add_groups() -> None:
+    from omnishot_ray.cli.dashboards import dashboards
+
+    main.add_command(dashboards)
+
+
+_add_groups()

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
@@ -47,6 +48,11 @@ def serve_in_foreground(
     prepare_environment(profile)  # before anything imports Ray
     if not address:
         _move_taken_side_ports()
+    with _terminal_logs(settings, own=not address) as settings:
+        return _serve(host, port, settings, address, started)
+
+
+def _serve(host: str, port: int, settings: Settings, address: str | None, started: float) -> int:
     node = _joined(address) if address else _own_node(settings)
     stop = threading.Event()
     imports = threading.Thread(target=_import_app)
@@ -69,6 +75,26 @@ def serve_in_foreground(
             _stop_serving(own=not address)
 
 
+@contextmanager
+def _terminal_logs(settings: Settings, own: bool) -> Iterator[Settings]:
+    """The settings with which what is logged appears here: the processes have no terminal.
+
+    On a Ray cluster they may run on other machines, so Ray keeps their lines there.
+    """
+    from omnishot_ray.telemetry.collector import collect_lines
+    from omnishot_ray.telemetry.logs import configure_logs
+
+    logs = settings.logs
+    if logs.format == "auto":
+        logs = replace(logs, format="text" if own and sys.stderr.isatty() else "json")
+    configure_logs(logs, "serve")
+    if logs.file or not own:
+        yield replace(settings, logs=logs)
+        return
+    with collect_lines(sys.stderr.fileno()) as file:
+        yield replace(settings, logs=replace(logs, file=file))
+
+
 def _own_node(settings: Settings) -> AbstractContextManager[None]:
     from omnishot_ray.serving.single_node import single_node
 
@@ -89,21 +115,30 @@ def _joined(address: str) -> Iterator[None]:
 def _run(host: str, port: int, settings: Settings) -> None:
     from ray import serve
     from ray.serve.config import HTTPOptions, ProxyLocation
+    from ray.serve.schema import TracingConfig
 
     from omnishot_ray.app import assemble
     from omnishot_ray.serving.metrics_client import begin_hub
 
-    options = {
+    options: dict[str, Any] = {
         "proxy_location": ProxyLocation.EveryNode,
         "http_options": HTTPOptions(host=host, port=port),
         "logging_config": {"enable_access_log": False},
     }
+    if settings.traces.exporter:  # else Serve's own RAY_SERVE_TRACING_… hold
+        options["tracing_config"] = TracingConfig(
+            enabled=True,
+            exporter_import_path=settings.traces.import_path,
+            sampling_ratio=settings.traces.sample,
+        )
     # `serve.start` waits for HAProxy. The application can be deployed as soon as the controller is
     # there, so that proxies and replicas start beside each other.
     proxies = threading.Thread(target=serve.start, kwargs=options)
     proxies.start()
     if settings.metrics.enabled:
-        begin_hub(settings.metrics)  # beside the proxies and the replicas, which need it soon
+        begin_hub(
+            settings.metrics, settings.logs
+        )  # beside the proxies and the replicas, which need it soon
     while proxies.is_alive() and not _controller_runs():
         sleep(0.05)
     serve.run(

@@ -331,11 +331,11 @@ class Dispatcher:
         try:
             outcomes = await self._pool.run(tasks, limits_s)
         except ReplicaLost as lost:
-            logger.warning("replica lost with %d tasks: %s", len(batch), lost)
+            logger.warning("replica lost: %s", lost, extra=_request_ids(batch))
             for waiting in batch:
                 self._retry(waiting, alone=len(batch) == 1)
         except Exception:
-            logger.exception("a batch of %d tasks failed", len(batch))
+            logger.exception("a batch failed", extra=_request_ids(batch))
             for waiting in batch:
                 _settle(waiting, InternalError("The engine failed on this task; it is logged."))
         else:
@@ -379,7 +379,7 @@ class Dispatcher:
             self._queue.push_back(waiting)
             return
         if isinstance(outcome, TaskTimeout):
-            logger.warning("request %s was stopped at its limit", waiting.task.request_id)
+            logger.warning("work was stopped at its limit", extra=_request_ids([waiting]))
             self._blame(waiting)
             outcome = self._timed_out()
         elif waiting.deaths and self._quarantine:
@@ -410,6 +410,10 @@ class Dispatcher:
         digest = waiting.task.digest
         self._quarantine.note_kill(digest)
         return self._quarantine.is_quarantined(digest)
+
+
+def _request_ids(batch: Sequence[Waiting]) -> dict[str, list[str]]:
+    return {"request_ids": [waiting.task.request_id for waiting in batch]}
 
 
 def _quarantined() -> Quarantined:

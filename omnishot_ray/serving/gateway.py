@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.application import create_app
-from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.config import ApiConfig, named_keys
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.cache.front import build_front
 from omnishot_ray.cache.quarantine import Quarantine
@@ -29,6 +29,8 @@ from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.storage.config import StorageConfig
 from omnishot_ray.storage.fetch import FetchConfig
 from omnishot_ray.storage.sources import Sources
+from omnishot_ray.telemetry.config import LogConfig, TraceConfig
+from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +53,18 @@ class Gateway:
         runner: DeploymentHandle[JobRunner] | None,
         analytics: AnalyticsConfig,
         knobs: Knobs,
+        logs: LogConfig,
+        traces: TraceConfig,
     ) -> None:
         del runner  # bound so that Serve deploys it; gateways and runner meet in the store
         gateway_id = secrets.token_hex(4)
-        self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics) if metrics.enabled else None
+        self._logs = logs
+        self._is_traced = bool(traces.exporter)
+        keys = (key for _, key in named_keys(api.keys))
+        configure_logs(logs, f"gateway-{gateway_id}", keys)
+        self._metrics = None
+        if metrics.enabled:
+            self._metrics = HubMetrics(f"gateway-{gateway_id}", metrics, logs)
         self._metrics_config = metrics
         self._analytics = analytics, knobs
         if self._metrics:
@@ -76,6 +86,11 @@ class Gateway:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         analytics, knobs = self._analytics
+        tracer = None
+        if self._is_traced:
+            from omnishot_ray.telemetry.spans import StageSpans  # noqa: PLC0415
+
+            tracer = StageSpans()
         app = create_app(
             self._dispatcher,
             self._api,
@@ -87,6 +102,8 @@ class Gateway:
             metrics_config=self._metrics_config,
             analytics=analytics,
             knobs=knobs,
+            logs=self._logs,
+            tracer=tracer,
         )
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()

@@ -16,6 +16,7 @@ from omnishot_ray.metrics.recorder import Recorder
 from omnishot_ray.metrics.samples import Sample
 from omnishot_ray.serving.pulse import Pulse
 from omnishot_ray.serving.resources import Watch
+from omnishot_ray.telemetry.config import LogConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,8 +34,9 @@ class HubMetrics:
     Any process may begin the hub; there is one of each name in a cluster.
     """
 
-    def __init__(self, process: str, config: MetricsConfig) -> None:
+    def __init__(self, process: str, config: MetricsConfig, logs: LogConfig | None = None) -> None:
         self._config = config
+        self._logs = logs
         self._hub: Any = None
         self.recorder = Recorder(process, config, self._send)
         self.record = self.recorder.record
@@ -107,7 +109,7 @@ class HubMetrics:
             raise
 
     def _find(self) -> Any:
-        self._hub = begin_hub(self._config)
+        self._hub = begin_hub(self._config, self._logs)
         return self._hub
 
 
@@ -117,9 +119,9 @@ def _read(stream: bytes) -> "pa.Table":
     return from_stream(stream)
 
 
-def watch_resizer(config: MetricsConfig) -> None:
+def watch_resizer(config: MetricsConfig, logs: LogConfig | None = None) -> None:
     """Tell the hub of this process, a Resizer, as long as it lives."""
-    metrics = HubMetrics(f"resizer-{secrets.token_hex(4)}", config)
+    metrics = HubMetrics(f"resizer-{secrets.token_hex(4)}", config, logs)
     metrics.start("resizer")
     _watching.append(metrics)
 
@@ -128,7 +130,7 @@ _watching: list[HubMetrics] = []
 """Tasks of an event loop live only as long as somebody holds them."""
 
 
-def begin_hub(config: MetricsConfig) -> Any:
+def begin_hub(config: MetricsConfig, logs: LogConfig | None = None) -> Any:
     """The hub of this cluster; begun where there is none. It outlives who begins it."""
     with suppress(ValueError):
         return ray.get_actor(NAME, NAMESPACE)
@@ -145,7 +147,7 @@ def begin_hub(config: MetricsConfig) -> Any:
         # A worker of its own, without what only replicas need: 50 MB and a second of imports.
         runtime_env={"env_vars": {"OMNIPRELOAD_NOTHING": "1", "OMP_NUM_THREADS": "1"}},
     )
-    return actor.remote(config)
+    return actor.remote(config, logs=logs)
 
 
 def end_hub() -> None:

@@ -15,6 +15,8 @@ from omnishot_ray.metrics.samples import Sample
 from omnishot_ray.metrics.streams import columns, to_stream
 from omnishot_ray.serving.pulse import Pulse
 from omnishot_ray.serving.resources import Neighbours, Watch
+from omnishot_ray.telemetry.config import LogConfig
+from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,13 @@ class HubActor:
     """A `Hub` on a thread of its own, so that the actor answers while it works."""
 
     def __init__(
-        self, config: MetricsConfig, build_alerting: Callable[[], Alerting] | None = None
+        self,
+        config: MetricsConfig,
+        build_alerting: Callable[[], Alerting] | None = None,
+        logs: LogConfig | None = None,
     ) -> None:
+        if logs is not None:
+            configure_logs(logs, "hub")
         self._config = config
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub")
         self._waiting = 0

@@ -4,6 +4,7 @@ import asyncio
 import faulthandler
 import logging
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +13,8 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import AnyOutcome, AnyTask, run_task
 from omnishot_ray.serving.load import GatewayLoad, LoadBook
 from omnishot_ray.serving.parcels import Parcel, Undelivered
+from omnishot_ray.telemetry.config import LogConfig
+from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +38,11 @@ class Resizer:
         limits: Limits,
         niceness: int = 0,
         watch: Callable[[], None] | None = None,
+        logs: LogConfig | None = None,
     ) -> None:
         os.nice(niceness)
+        if logs is not None:
+            configure_logs(logs, f"resizer-{secrets.token_hex(4)}")
         if watch is not None:
             watch()  # tells the metrics hub from now on what this process takes
         self._limits = limits
@@ -88,7 +94,8 @@ class Resizer:
             faulthandler.cancel_dump_traceback_later()
             outcome: AnyOutcome = running.result()
             return outcome
-        logger.error("request %s is over its %.1f s; ending", task.request_id, limit_s)
+        told = {"request_id": task.request_id}
+        logger.error("work is over its %.1f s; this replica ends", limit_s, extra=told)
         self._is_ending = True
         loop.call_later(_LAST_WORDS_S, os._exit, 1)
         return TaskTimeout("The work was stopped at its time limit.")

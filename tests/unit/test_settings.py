@@ -42,6 +42,12 @@ OTHERS: dict[str, Any] = {
     "api.redis_url": "redis://:secret@127.0.0.1:6379/1",
     "api.trusted_proxies": ("10.0.0.0/8", "2001:db8::1"),
     "api.cors_origins": ("https://example.org", "http://localhost:3000"),
+    "logs.level": "debug",
+    "logs.format": "json",
+    "logs.file": "/var/log/omnishot.log",
+    "logs.sample": 0.5,
+    "traces.exporter": "otlp",
+    "traces.sample": 0.5,
 }
 """Where twice the default and one would not be legal."""
 ANY_TEXT = {"api.cache_control", "api.keys", "jobs.dir", "fetch.allow", "fetch.ca_file"}
@@ -122,6 +128,8 @@ def test_there_are_settings_of_every_part() -> None:
         "gateways",
         "resizers",
         "jobs",
+        "logs",
+        "traces",
     }
     assert "dispatch.queue.batch_max" in KNOWN
 

@@ -23,7 +23,7 @@ from omnishot_ray.api.analytics.docs import (
 from omnishot_ray.api.analytics.figures import read_funnel, read_health, read_performance
 from omnishot_ray.api.analytics.intake import Intake
 from omnishot_ray.api.analytics.snippet import read_script
-from omnishot_ray.api.body import read_document
+from omnishot_ray.api.body import read_bytes
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.proxies import Proxies
@@ -106,7 +106,7 @@ class _Taking:
                 )
             self._quota.take(address, 1)
             _check_type(request)
-            body = await read_document(request, self._api)
+            body = await read_bytes(request, self._api)
             items = kind.read(body, self._config.max_items)
             self._quota.take(address, len(items) - 1)
             agent = request.headers.get("user-agent", "")[:512]

@@ -1,0 +1,1 @@
+"""Dashboards and alert rules, made from the catalogue of metrics, for Grafana and Prometheus."""
