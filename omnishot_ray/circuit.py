@@ -58,7 +58,8 @@ class Circuit:
     @contextmanager
     def turn(self) -> Iterator[bool]:
         """Whether it may be tried now. Who may says with `note` how it went, or not if it is
-        not known."""
+        not known.
+        """
         if self.state == OPEN and not self.rests_for_s:
             self._circuit.half_open()
         trial = self.state == HALF_OPEN

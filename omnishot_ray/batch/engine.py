@@ -76,7 +76,11 @@ class Engine(Generic[Tag]):
             [sys.executable, "-c", command, str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={**_ENVIRONMENT, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **_ENVIRONMENT,
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
         )
         theirs.close()
         self._pipe, self._is_fresh = ours, True
@@ -92,7 +96,9 @@ class Engine(Generic[Tag]):
             self._child.wait()
         self._pipe = self._child = None
 
-    def outcomes(self, pictures: Iterable[tuple[Tag, bytes | None]]) -> Iterator[tuple[Tag, Outcome | None]]:
+    def outcomes(
+        self, pictures: Iterable[tuple[Tag, bytes | None]]
+    ) -> Iterator[tuple[Tag, Outcome | None]]:
         """What becomes of each picture, in order; None for those that come without bytes.
 
         `EngineUnavailable` for a picture that ended two children, `TaskTimeout` for one that was
@@ -113,23 +119,24 @@ class Engine(Generic[Tag]):
             waiting[0][1] is None or sum(data is not None for _, data in waiting) > until
         ):
             tag, data = waiting[0]
-            outcome = None if data is None else self._await()
-            if isinstance(outcome, _Lost) and data is not None:
-                outcome = self._try_alone(data)
-                for _, later in list(waiting)[1:]:
-                    self._hand_over(later, is_next=False)
+            outcome = None if data is None else self._outcome(data, waiting)
             waiting.popleft()
             self._since = monotonic()
             yield tag, outcome
 
-    def _try_alone(self, data: bytes) -> Outcome:
+    def _outcome(self, data: bytes, waiting: deque[tuple[Tag, bytes | None]]) -> Outcome:
+        """Of the first that waits; one that ends its child is tried once more, alone."""
+        outcome = self._await()
+        if not isinstance(outcome, _Lost):
+            return outcome
         self.close()
         self._hand_over(data, is_next=True)
         outcome = self._await()
         if isinstance(outcome, _Lost):
             self.close()
-            return outcome.error
-        return outcome
+        for _, later in list(waiting)[1:]:
+            self._hand_over(later, is_next=False)
+        return outcome.error if isinstance(outcome, _Lost) else outcome
 
     def _hand_over(self, data: bytes | None, *, is_next: bool) -> None:
         if data is None:
@@ -151,7 +158,9 @@ class Engine(Generic[Tag]):
                 return _Lost(TaskTimeout(detail))
             outcome: Outcome = pickle.loads(self._pipe.recv_bytes())
         except (EOFError, OSError):
-            return _Lost(EngineUnavailable("The picture ended the process that worked on it, twice."))
+            return _Lost(
+                EngineUnavailable("The picture ended the process that worked on it, twice.")
+            )
         self._is_fresh = False
         return outcome
 

@@ -112,7 +112,9 @@ def read_renditions(
     names = [name for text in platforms for name in text.split(",") if name]
     if group is not None:
         if group not in GROUPS:
-            raise _invalid("group", f"{group[:40]!r} is {unknown_name(group, dict.fromkeys(GROUPS))}")
+            raise _invalid(
+                "group", f"{group[:40]!r} is {unknown_name(group, dict.fromkeys(GROUPS))}"
+            )
         names += [platform.name for platform in in_group(group)]
     wanted = [parse_options({"platform": name, **shared}) for name in dict.fromkeys(names)]
     for number, variant in enumerate(variants, 1):

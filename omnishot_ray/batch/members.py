@@ -5,7 +5,7 @@ All are plain frozen values: they are planned in one process and worked on in an
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from omnishot_ray.batch.places import Place
 
@@ -17,7 +17,8 @@ class Container:
     ordinal: int
     place: Place
     kind: str
-    """`folder`, `tar`, `tar.gz`, `tar.zst`, `tar.bz2`, `zip`, `parquet`, `arrow`, `jsonl`, `csv`."""
+    """`folder`, `tar`, `tar.gz`, `tar.zst`, `tar.bz2`, `zip`, `parquet`, `arrow`, `jsonl` or
+    `csv`."""
     size: int = 0
     """Bytes of pictures or of the file, for the progress; 0 where it is not known."""
     changed_ns: int = 0
@@ -146,8 +147,3 @@ def shard_id(container: Container, job: str, members: list[tuple[Found, Member]]
         line = [member.index, member.name, member.stem, member.size, found.identity, repr(where)]
         digest.update(json.dumps(line).encode())
     return digest.hexdigest()[:32]
-
-
-def describe(value: object) -> str:
-    """A dataclass as one line of JSON, the same for equal values."""
-    return json.dumps(asdict(value), sort_keys=True, default=str)  # type: ignore[call-overload]

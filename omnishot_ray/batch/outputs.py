@@ -147,6 +147,7 @@ class _WebDataset(_Packed):
         return self._name, entry
 
     def add_row(self, row: ManifestRow, data: bytes) -> None:
+        del data
         text = json.dumps(asdict(row), sort_keys=True, ensure_ascii=False)
         self._put(f"{row.entry.rpartition('.')[0]}.json", text.encode())
 
@@ -198,6 +199,7 @@ class _Parquet(_Packed):
         self._size = 0
 
     def add(self, stem: str, rendition: str, extension: str, data: bytes) -> tuple[str, str]:
+        del data
         return self._name, f"{stem}.{rendition}.{extension}"
 
     def add_row(self, row: ManifestRow, data: bytes) -> None:

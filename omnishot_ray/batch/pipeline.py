@@ -9,10 +9,10 @@ kilobytes for 64 pictures. Bytes travel only where an archive can be read from i
 import logging
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import pyarrow as pa
 import ray
@@ -157,7 +157,9 @@ def reports(run: Run, workers: int, niceness: int) -> Iterator[ShardReport]:
             num_cpus=1,
         )
         try:
-            for batch in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for batch in done.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
                 for value in batch.column("value"):
                     yield cast(ShardReport, pickle.loads(value.as_buffer()))
         except ray.exceptions.RayTaskError as error:
@@ -167,34 +169,40 @@ def reports(run: Run, workers: int, niceness: int) -> Iterator[ShardReport]:
             raise
 
 
-def share_of_cluster(own: bool) -> int:
-    """CPUs for the workers: all of a cluster of one's own, half of what is free in another."""
-    if own:
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+@contextmanager
+def cluster(address: str | None, workers: int | None) -> Iterator[int]:
+    """A cluster that is joined, or one of one's own for the time of the run.
+
+    Yields how many workers it has room for: all cores of one's own, half of what is free in one
+    that others use.
+    """
+    was_there = bool(ray.is_initialized())
+    joins = was_there or bool(address or os.environ.get("RAY_ADDRESS"))
+    cores = workers or len(os.sched_getaffinity(0))
+    if not was_there:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            configure_logging=False,
+            # One more than there is work for: planners, which hardly take any.
+            **({} if joins else {"num_cpus": cores + 1, "include_dashboard": False}),
+        )
+    try:
+        yield _free_workers() if joins else cores
+    finally:
+        if not was_there:
+            ray.shutdown()
+
+
+def _free_workers() -> int:
     free = ray.available_resources().get("CPU", 1.0)
     return max(1, int(free * (1 - _RESERVED_SHARE)))
-
-
-def start_ray(address: str | None, cpus: int | None) -> bool:
-    """Connect to a cluster, or start one on this machine. Returns whether it is one's own."""
-    if ray.is_initialized():
-        return False
-    if address or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=address, log_to_driver=False)
-        return False
-    ray.init(
-        num_cpus=(cpus or len(os.sched_getaffinity(0))) + 1,  # the planners'
-        include_dashboard=False,
-        log_to_driver=False,
-        configure_logging=False,
-    )
-    return True
 
 
 def run_on_ray(
     run: Run,
     *,
-    on_report: Any = None,
+    on_report: Callable[[ShardReport], None] | None = None,
     workers: int,
     niceness: int = 0,
 ) -> Summary:

@@ -1,8 +1,8 @@
 """A job from its beginning to its end, whoever works on the shards.
 
-    begin    the output holds no other job; what is half written is removed
-    …        shards are worked on, in any order, by any number of processes
-    finish   manifest, timings and summary are written of the commit records
+begin    the output holds no other job; what is half written is removed
+…        shards are worked on, in any order, by any number of processes
+finish   manifest, timings and summary are written of the commit records
 """
 
 import json
@@ -16,14 +16,12 @@ from typing import Any
 
 from omnishot_ray.batch.commits import Commits
 from omnishot_ray.batch.job import BatchJob
-from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts, iter_rows, write_parts
-from omnishot_ray.batch.members import Container
+from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts, write_parts
 from omnishot_ray.batch.outputs import clear_scratch
 from omnishot_ray.batch.places import STATE, Place
 from omnishot_ray.batch.plan import plan_shards
 from omnishot_ray.batch.sources import find_containers
 from omnishot_ray.batch.worker import ShardReport, Worker
-from omnishot_ray.errors import FieldError, InvalidParameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +153,9 @@ class Run:
         except FileNotFoundError:
             held = None
         except ValueError:
-            raise _invalid(f"{self.out} holds something else in {STATE}; name another folder") from None
+            raise _invalid(
+                f"{self.out} holds something else in {STATE}; name another folder"
+            ) from None
         if held is None:
             place.write(_json(wanted))
         elif not resume:
@@ -201,7 +201,13 @@ def _lasting(summary: Summary, job: BatchJob) -> dict[str, Any]:
 
 
 def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode(
+        "utf-8", "backslashreplace"
+    )
+
+
+def _invalid(detail: str) -> InvalidParameters:
+    return InvalidParameters(detail, (FieldError("out", detail),))
 
 
 def work_here(run: Run) -> Summary:
@@ -216,15 +222,3 @@ def work_here(run: Run) -> Summary:
         return run.finish()
     finally:
         worker.close()
-
-
-def shards_of(run: Run, container: Container) -> Iterator[Any]:
-    """The plan of one container."""
-    return plan_shards(container, run.job, run.fingerprint)
-
-
-def failed_rows(out: Place, at_most: int) -> list[dict[str, Any]]:
-    """The first failures of a finished job."""
-    with (out / "manifest.parquet").open() as file:
-        rows = (row for row in iter_rows(file) if row["error"])
-        return [row for row, _ in zip(rows, range(at_most), strict=False)]

@@ -133,7 +133,7 @@ def is_wanted(name: str, match: str) -> bool:
 def glob_matcher(pattern: str) -> Callable[[str], bool]:
     """`*` stays in its folder, `**/` is any folders; an empty pattern takes everything."""
     if not pattern:
-        return lambda name: True
+        return lambda _: True
     expression = ""
     at = 0
     while at < len(pattern):

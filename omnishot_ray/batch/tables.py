@@ -1,4 +1,4 @@
-"""What is in Parquet and Arrow files: pictures in a binary column, or addresses in a text column."""
+"""What is in Parquet and Arrow files: pictures in a binary column, or addresses as text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,7 +171,9 @@ def read_rows(place: Place, kind: str, wanted: str | None, rows: list[Row]) -> I
         column = choose_column(table.schema_arrow, wanted)
         while row is not None:
             group, start = row.group, 0
-            for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=[column.field]):
+            for batch in table.iter_batches(
+                _ROWS_AT_ONCE, row_groups=[group], columns=[column.field]
+            ):
                 values = _leaf(batch, column.field)
                 while row is not None and row.group == group and row.index < start + len(values):
                     yield values[row.index - start]

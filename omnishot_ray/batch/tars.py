@@ -106,7 +106,7 @@ def _members(file: Any, mode: str, inline_bytes: int | None) -> Iterator[Found]:
         )
         with closing(archive):
             while (item := archive.next()) is not None:
-                archive.members = []  # it keeps them all
+                archive.members = []  # type: ignore[attr-defined]  # it keeps them all
                 yield _found(archive, item, inline_bytes)
     except _BombError:
         yield Found("", -1, Fault("archive-bomb", "The archive grows more than 200-fold."))

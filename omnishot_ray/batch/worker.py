@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from time import monotonic, perf_counter, time
 
@@ -175,25 +175,24 @@ def _row(
     made: Rendition | FailedRendition,
     writer: Writer,
 ) -> ManifestRow:
-    given = {
-        "source": source,
-        "member": member.name,
-        "index": member.index,
-        "rendition": made.name,
-        "sha256_in": digest,
-        "bytes_in": len(data),
-        "width_in": result.source.width,
-        "height_in": result.source.height,
-        "format_in": result.source.format.value,
-    }
+    row = ManifestRow(
+        source,
+        member.name,
+        member.index,
+        made.name,
+        "ok",
+        sha256_in=digest,
+        bytes_in=len(data),
+        width_in=result.source.width,
+        height_in=result.source.height,
+        format_in=result.source.format.value,
+    )
     if isinstance(made, FailedRendition):
-        error = made.error
-        return ManifestRow(**given, status="failed", error=error.code, detail=str(error))
+        return replace(row, status="failed", error=made.error.code, detail=str(made.error))
     output, entry = writer.add(member.stem, made.name, made.format.extension, made.data)
     crop = made.crop or (None, None, None, None)
-    return ManifestRow(
-        **given,
-        status="ok",
+    return replace(
+        row,
         sha256_out=hashlib.sha256(made.data).hexdigest(),
         bytes_out=len(made.data),
         width=made.width,
@@ -238,8 +237,3 @@ def _timing(shard: Shard, picture: _Picture, outcome: Outcome | None) -> TimingR
         encode_ms=spent.encode,
         total_ms=(monotonic() - picture.began) * 1000.0 + picture.read_ms,
     )
-
-
-def failures(reports: Sequence[ShardReport]) -> int:
-    """Pictures with a failure, over some shards."""
-    return sum(report.counts.failed_pictures for report in reports)
