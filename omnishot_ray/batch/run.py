@@ -22,6 +22,7 @@ from omnishot_ray.batch.places import STATE, Place
 from omnishot_ray.batch.plan import plan_shards
 from omnishot_ray.batch.sources import find_containers
 from omnishot_ray.batch.worker import ShardReport, Worker
+from omnishot_ray.errors import FieldError, InvalidParameters
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -158,29 +159,33 @@ def read_rows(place: Place, kind: str, wanted: str | None, rows: list[Row]) -> I
 
     Of a row group a few rows at a time are in memory.
     """
-    pending = iter(rows)
-    row = next(pending, None)
+    groups = {group: [row.index for row in some] for group, some in groupby(rows, _group_of)}
     if kind == "arrow":
         with _arrow(place) as batches:
             for group, batch in enumerate(batches):
-                while row is not None and row.group == group:
-                    yield _leaf(batch, choose_column(batch.schema, wanted).field)[row.index]
-                    row = next(pending, None)
+                if group in groups:
+                    values = _leaf(batch, choose_column(batch.schema, wanted).field)
+                    yield from (values[index] for index in groups[group])
         return
     with _parquet(place) as table:
-        column = choose_column(table.schema_arrow, wanted)
-        while row is not None:
-            group, start = row.group, 0
-            for batch in table.iter_batches(
-                _ROWS_AT_ONCE, row_groups=[group], columns=[column.field]
-            ):
-                values = _leaf(batch, column.field)
-                while row is not None and row.group == group and row.index < start + len(values):
-                    yield values[row.index - start]
-                    row = next(pending, None)
-                start += len(values)
-                if row is None or row.group != group:
-                    break
-            else:
-                if row is not None and row.group == group:
-                    raise pa.ArrowInvalid("the row group has fewer rows than it had")
+        field = choose_column(table.schema_arrow, wanted).field
+        for group, indices in groups.items():
+            yield from _of_row_group(table, group, field, indices)
+
+
+def _group_of(row: Row) -> int:
+    return row.group
+
+
+def _of_row_group(
+    table: pq.ParquetFile, group: int, field: str, indices: list[int]
+) -> Iterator[Any]:
+    start, at = 0, 0
+    for batch in table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=[field]):
+        values = _leaf(batch, field)
+        while at < len(indices) and indices[at] < start + len(values):
+            yield values[indices[at] - start]
+            at += 1
+        start += len(values)
+        if at == len(indices):
+            return
