@@ -27,7 +27,7 @@ from omnishot_ray.protocol import ImageTask, Outcome, run_task
 _AHEAD = 2
 """Pictures at the child: the one it works on, and the next."""
 _START_LIMIT_S = 120.0
-"""For the first answer of a child, which has to import the engine on a machine that is busy."""
+"""For a child to say that it is there: it imports the engine, on a machine that may be busy."""
 _ENVIRONMENT = {
     # As for the service: pixels of one picture are the memory of the next.
     "MALLOC_ARENA_MAX": "2",
@@ -54,7 +54,7 @@ class Engine(Generic[Tag]):
         self._child: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._since = 0.0
-        self._is_fresh = False
+        self._is_ready = False
 
     def __enter__(self) -> "Engine[Tag]":
         return self
@@ -83,7 +83,7 @@ class Engine(Generic[Tag]):
             },
         )
         theirs.close()
-        self._pipe, self._is_fresh = ours, True
+        self._pipe, self._is_ready = ours, False
         with suppress(OSError):
             ours.send_bytes(self._first_words)
 
@@ -151,9 +151,10 @@ class Engine(Generic[Tag]):
 
     def _await(self) -> "Outcome | _Lost":
         assert self._pipe is not None
-        limit = max(self._limit_s, _START_LIMIT_S) if self._is_fresh else self._limit_s
         try:
-            if not self._pipe.poll(max(0.0, self._since + limit - monotonic())):
+            if not self._is_ready:
+                self._wait_until_ready(self._pipe)
+            if not self._pipe.poll(max(0.0, self._since + self._limit_s - monotonic())):
                 detail = f"The picture took longer than {self._limit_s:g} s, twice."
                 return _Lost(TaskTimeout(detail))
             outcome: Outcome = pickle.loads(self._pipe.recv_bytes())
@@ -161,8 +162,15 @@ class Engine(Generic[Tag]):
             return _Lost(
                 EngineUnavailable("The picture ended the process that worked on it, twice.")
             )
-        self._is_fresh = False
         return outcome
+
+    def _wait_until_ready(self, pipe: Connection) -> None:
+        """Its time begins when it can begin. Raises `OSError` or `EOFError`."""
+        if not pipe.poll(_START_LIMIT_S):
+            raise TimeoutError("the engine's process does not start")
+        pipe.recv_bytes()
+        self._is_ready = True
+        self._since = monotonic()
 
 
 class _Lost:
@@ -178,6 +186,7 @@ def work(handle: int) -> None:
     pipe = Connection(handle)
     renditions, limits, niceness = pickle.loads(pipe.recv_bytes())
     os.nice(niceness)
+    pipe.send_bytes(b"ready")
     pictures: queue.Queue[bytes | None] = queue.Queue(1)
     threading.Thread(target=_receive, args=(pipe, pictures), daemon=True).start()
     while (data := pictures.get()) is not None:

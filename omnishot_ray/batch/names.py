@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import struct
 import unicodedata
 
 from omnishot_ray.batch.places import STATE
@@ -14,6 +15,9 @@ _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp")
 )
+
+
+_HASHES = struct.Struct("<7I")
 
 
 class UnsafeName(ValueError):
@@ -90,7 +94,6 @@ class Stems:
     """
 
     _BITS = 1 << 26
-    _HASHES = 7
 
     def __init__(self) -> None:
         self._bits = bytearray(self._BITS // 8)
@@ -106,10 +109,10 @@ class Stems:
 
     def _add(self, stem: str) -> bool:
         # Names that differ in case alone are one file on some systems.
-        digest = hashlib.blake2b(stem.casefold().encode(), digest_size=28).digest()
+        digest = hashlib.blake2b(stem.casefold().encode(), digest_size=_HASHES.size).digest()
         is_new = False
-        for at in range(0, 4 * self._HASHES, 4):
-            place = int.from_bytes(digest[at : at + 4], "little") % self._BITS
+        for value in _HASHES.unpack(digest):
+            place = value % self._BITS
             mask = 1 << (place & 7)
             if not self._bits[place >> 3] & mask:
                 self._bits[place >> 3] |= mask
