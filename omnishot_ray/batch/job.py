@@ -139,8 +139,8 @@ def read_variants_file(path: Path) -> list[Mapping[str, Any]]:
         raise _invalid("variants", f"{path.name} cannot be read: {error}") from None
     if isinstance(document, dict) and isinstance(document.get("variants"), list | dict):
         document = document["variants"]
-    if isinstance(document, dict):
-        document = [{"name": name, **(options or {})} for name, options in document.items()]
+    if isinstance(document, dict) and all(isinstance(v, dict) for v in document.values()):
+        document = [{"name": name, **options} for name, options in document.items()]
     if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
         raise _invalid(
             "variants", f"{path.name} has to hold a list of options, or names with their options"

@@ -151,7 +151,8 @@ def _named(found: Found, index: int, container: Container, stems: Stems, job: Ba
     try:
         name = safe_name(found.name) if found.name else "_archive"
     except UnsafeName as error:
-        name, at = f"_refused/{index:08d}", Fault("unsafe-member", str(error))
+        name = f"_refused/{index:08d}"
+        at = at if isinstance(at, Fault) else Fault("unsafe-member", str(error))
     if not isinstance(at, Fault | Inline) and found.size > job.max_source_bytes:
         detail = f"The member has {found.size} bytes; at most {job.max_source_bytes} are read."
         at = Fault("source-too-large", detail)

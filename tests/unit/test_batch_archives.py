@@ -4,6 +4,7 @@ import io
 import struct
 import subprocess
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnishot_ray.batch import tars
 from omnishot_ray.batch.members import Fault, Found, Inline, Range, Zipped
 from omnishot_ray.batch.plan import index, plan_shards
 from omnishot_ray.batch.reading import read_members
@@ -83,13 +85,11 @@ def test_zip_directory_is_the_one_of_the_standard_library(
         for n in range(count):
             archive.writestr(f"ä{n}.jpg", bytes(n) * 10)
         archive.comment = b"PK\x05\x06"[:2] + b"a comment"
-    path = Path("/tmp") / f"omnishot-test-{count}-{deflated}-{before.hex()[:20]}.zip"
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.zip"
         path.write_bytes(before + sink.getvalue())  # a program that unpacks itself
-        read = read_all(path, "zip", Path("/tmp"))
-        assert read == {f"ä{n}.jpg": bytes(n) * 10 for n in range(count)}
-    finally:
-        path.unlink()
+        read = read_all(path, "zip", Path(folder))
+    assert read == {f"ä{n}.jpg": bytes(n) * 10 for n in range(count)}
 
 
 def test_names_in_odd_encodings(tmp_path: Path) -> None:
@@ -209,8 +209,6 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_tar_that_grows_without_end_is_a_bomb(tmp_path: Path, monkeypatch) -> None:
-    from omnishot_ray.batch import tars
-
     monkeypatch.setattr(tars, "_FREE_BYTES", 4 * MIB)
     path = batches.write_tar(tmp_path / "a.tar.gz", {"a.jpg": bytes(16 * MIB)}, "w:gz")
     assert path.stat().st_size < 20_000
