@@ -56,8 +56,11 @@ class Place:
         if scheme not in ("s3", "gs"):
             raise ValueError(f"{text!r}: the address has to be a path, file://, s3:// or gs://")
         path, _, query = text[match.end() :].partition("?")
-        if not path.strip("/"):
+        bucket = path.partition("/")[0]
+        if not bucket:
             raise ValueError(f"{text!r} names no bucket")
+        if "@" in bucket:  # it would stand in the manifest
+            raise ValueError("keys do not belong into an address; set AWS_ACCESS_KEY_ID and so on")
         return cls(path.rstrip("/"), scheme, query)
 
     def __str__(self) -> str:

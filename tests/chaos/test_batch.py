@@ -46,8 +46,9 @@ def finish(process: subprocess.Popen[str]) -> None:
 def test_killed_at_any_moment_and_resumed(tmp_path: Path, to: str) -> None:
     members = batches.photos(PICTURES) | {"broken.jpg": b"\xff\xd8\xff", "../up.jpg": b"x"}
     source = batches.write_tar(tmp_path / "a.tar", members)
+    undisturbed = begin(source, tmp_path / "whole", to)
     began = time.monotonic()
-    finish(begin(source, tmp_path / "whole", to))
+    finish(undisturbed)
     length = time.monotonic() - began
     expected = batches.digests(tmp_path / "whole")
     chance = random.Random(to)
