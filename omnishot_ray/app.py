@@ -66,4 +66,12 @@ def assemble(settings: Settings) -> Application:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
     )
-    return gateways.bind(resizers, settings.api, settings.dispatch, settings.limits, settings.cache)
+    return gateways.bind(
+        resizers,
+        settings.api,
+        settings.dispatch,
+        settings.limits,
+        settings.cache,
+        settings.fetch,
+        settings.storage,
+    )

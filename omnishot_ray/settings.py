@@ -3,8 +3,8 @@
 This is the only module that reads the environment. A name has the form of its path, in the
 environment joined by two underscores: `dispatch.inline_ms` is `OMNISHOT_DISPATCH__INLINE_MS`.
 `OMNISHOT_API_KEYS` is short for `api.keys`, `OMNISHOT_REDIS_URL` for `api.redis_url` (rate limits)
-and `cache.redis_url`. A list is written with commas. Keys come from the environment alone: what is
-given in a file or to Serve is kept and shown.
+and `cache.redis_url`. A list is written with commas. Keys and secrets come from the
+environment alone: what is given in a file or to Serve is kept and shown.
 """
 
 import difflib
@@ -19,14 +19,18 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.webhooks import WebhookConfig
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
 
 PREFIX = "OMNISHOT_"
 _SHORT_NAMES = {
     "API_KEYS": ("API__KEYS",),
     "REDIS_URL": ("API__REDIS_URL", "CACHE__REDIS_URL"),
 }
+_SECRETS = (("api", "keys", "API_KEYS"), ("webhooks", "secrets", "WEBHOOKS__SECRETS"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     api: ApiConfig = field(default_factory=ApiConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    fetch: FetchConfig = field(default_factory=FetchConfig)
+    storage: StorageConfig = field(default_factory=StorageConfig)
+    webhooks: WebhookConfig = field(default_factory=WebhookConfig)
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)
@@ -51,9 +58,12 @@ def load_settings(given: Mapping[str, Any], environment: Mapping[str, str]) -> S
         ConfigError: a name is unknown (the nearest known one is said), a value is wrong, or a key
             is among the given values.
     """
-    api = given.get("api")
-    if isinstance(api, Mapping) and "keys" in api:
-        raise ConfigError(f"api.keys comes from the environment alone: set {PREFIX}API_KEYS")
+    for group, name, variable in _SECRETS:
+        values = given.get(group)
+        if isinstance(values, Mapping) and name in values:
+            raise ConfigError(
+                f"{group}.{name} comes from the environment alone: set {PREFIX}{variable}"
+            )
     merged = _merge(dict(given), _nested(environment))
     _refuse_unknown(merged, Settings, "")
     try:

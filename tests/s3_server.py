@@ -1,51 +1,66 @@
-"""A bucket of one's own: moto's server, which speaks S3."""
+"""An S3 of its own for tests (moto's server), that may be ended."""
 
-import os
-import socket
 import subprocess
 import sys
-import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from time import monotonic, sleep
+from typing import Any
 
-from pyarrow import fs
+import boto3
 
-
-@contextmanager
-def bucket(name: str = "pictures") -> Iterator[str]:
-    """Yields the query of its addresses: `s3://pictures/key?` and that."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    before = {key: os.environ.get(key) for key in keys}
-    os.environ.update(keys)
-    try:
-        _wait(f"http://127.0.0.1:{port}/moto-api/", server)
-        query = f"region=us-east-1&scheme=http&endpoint_override=127.0.0.1:{port}"
-        store, _ = fs.FileSystem.from_uri(f"s3://{name}?{query}&allow_bucket_creation=true")
-        store.create_dir(name)
-        yield query
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
-        server.kill()
-        server.wait()
+START_S = 60.0
+_MAIN = "import sys; from moto.server import main; main(sys.argv[1:])"
 
 
-def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "moto's server ended"
+class S3Server:
+    """Holds nothing on disk; its bucket is called `bucket`."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _MAIN, "-H", "127.0.0.1", "-p", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = monotonic() + START_S
+        while not self._answers():
+            assert self._process.poll() is None, "moto's server ended"
+            assert monotonic() < deadline, "moto's server does not answer"
+            sleep(0.05)
+
+    def uri(self, path: str = "", bucket: str = "bucket") -> str:
+        return (
+            f"s3://key:word@{bucket}/{path}"
+            f"?endpoint_override=127.0.0.1:{self.port}&scheme=http&region=us-east-1"
+        )
+
+    def describe(self, key: str) -> Any:
+        """What another client is told of an object."""
+        client = boto3.client(
+            "s3",
+            endpoint_url=self._url,
+            region_name="us-east-1",
+            aws_access_key_id="key",
+            aws_secret_access_key="word",
+        )
         try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("moto's server did not start within 60 s")
+            return client.head_object(Bucket="bucket", Key=key)
+        finally:
+            client.close()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def _answers(self) -> bool:
+        request = urllib.request.Request(f"{self._url}/bucket", method="PUT")
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False

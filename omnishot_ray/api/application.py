@@ -26,6 +26,7 @@ from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.protocol import Optimizer
+from omnishot_ray.storage.sources import Sources
 
 if TYPE_CHECKING:
     from omnishot_ray.api.ratelimits import RateLimits
@@ -42,15 +43,18 @@ def create_app(
     optimizer: Optimizer,
     config: ApiConfig,
     front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
     *,
     server_sends_request_id: bool = False,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
+    Requests may name their pictures where there are `sources`.
+
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
     it back by itself, as Ray Serve does.
     """
-    routers = _build_routers(optimizer, config, front)
+    routers = _build_routers(optimizer, config, front, sources)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -91,13 +95,16 @@ def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
 
 
 def _build_routers(
-    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
 ) -> tuple[APIRouter, ...]:
     return (
-        build_image_routes(optimizer, config, front),
-        build_info_routes(optimizer, config),
-        build_operation_routes(optimizer, front),
-        build_cache_routes(optimizer, config, front),
+        build_image_routes(optimizer, config, front, sources),
+        build_info_routes(optimizer, config, sources),
+        build_operation_routes(optimizer, front, sources),
+        build_cache_routes(optimizer, config, front, sources),
     )
 
 

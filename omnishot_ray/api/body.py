@@ -1,4 +1,4 @@
-"""The picture out of a request: raw or multipart, never more bytes than allowed."""
+"""The picture out of a request: raw, multipart or by its address, never more bytes than allowed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.remote import JSON_TYPE, read_document
 from omnishot_ray.errors import (
     BodyTooLarge,
     FieldError,
@@ -18,6 +19,7 @@ from omnishot_ray.errors import (
     RequestTimeout,
     UnsupportedBody,
 )
+from omnishot_ray.storage.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,18 @@ _RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "
 bytes are is told from the bytes."""
 
 
-async def read_upload(request: Request, config: ApiConfig) -> Upload:
-    """Read the picture of a request.
+async def read_upload(
+    request: Request, config: ApiConfig, sources: Sources | None = None
+) -> Upload:
+    """Read the picture of a request, or where `sources` are given fetch the one that it names.
 
     Raises:
         BodyTooLarge: by `Content-Length`, or while reading.
         RequestTimeout: the body did not arrive in time, or stopped arriving.
         UnsupportedBody: the content type is not one that carries a picture.
         MissingImage: there are no bytes, or a form without a part named `file`.
-        InvalidParameters: a form that cannot be read.
+        InvalidParameters: a form or document that cannot be read.
+        AddressRefused, SourceTooLarge, UpstreamError, Overloaded: see `Sources.fetch`.
     """
     limit = config.max_body_bytes
     declared = request.headers.get("content-length", "")
@@ -56,7 +61,9 @@ async def read_upload(request: Request, config: ApiConfig) -> Upload:
             receive = _bounded(request.receive, config, clock, deadline)
             if content_type == "multipart/form-data":
                 return await _read_form(Request(request.scope, receive))
-            if not content_type.startswith("image/") and content_type not in _RAW_TYPES:
+            is_document = sources is not None and content_type == JSON_TYPE
+            is_raw = content_type.startswith("image/") or content_type in _RAW_TYPES
+            if not is_raw and not is_document:
                 raise UnsupportedBody(
                     f"A body of type {content_type[:80]} carries no picture; send it raw as "
                     "image/* or application/octet-stream, or as the part `file` of "
@@ -65,6 +72,9 @@ async def read_upload(request: Request, config: ApiConfig) -> Upload:
             data = await _read_raw(receive)
     except TimeoutError:
         raise _too_slow(config, idle=(clock.when() or deadline) < deadline) from None
+    if sources is not None and is_document:
+        url, fields = read_document(data)
+        return Upload((await sources.fetch(url)).data, fields)
     if not data:
         raise MissingImage("The body is empty; send the bytes of the picture in it.")
     return Upload(data)

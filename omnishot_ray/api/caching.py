@@ -26,6 +26,7 @@ from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import FieldError, InvalidParameters, OmnishotError
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.protocol import ImageTask, Optimizer
+from omnishot_ray.storage.sources import Sources
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _CHOICES = {
@@ -36,7 +37,10 @@ _CHOICES = {
 
 
 def build_cache_routes(
-    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None,
+    sources: Sources | None = None,
 ) -> APIRouter:
     """The routes for those who look after the caches."""
     router = APIRouter(tags=["caches"])
@@ -58,7 +62,7 @@ def build_cache_routes(
         """Make renditions of one picture as `/api/optimize` would, and keep them."""
         accept = accepted_formats(list_header(request, "accept"))
         query = read_query(request.query_params)
-        upload = await read_upload(request, config)
+        upload = await read_upload(request, config, sources)
         wanted = read_variants({**upload.fields, **query}, Options(accept=accept), config)
         digest = content_digest(upload.data)
         results: list[dict[str, Any]] = []

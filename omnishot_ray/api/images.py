@@ -35,10 +35,14 @@ from omnishot_ray.imaging.options import (
 )
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result
 from omnishot_ray.protocol import ImageTask, Optimizer
+from omnishot_ray.storage.sources import Sources
 
 
 def build_image_routes(
-    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
 ) -> APIRouter:
     """The routes that turn pictures into renditions; `front` holds what was made before."""
     router = APIRouter(tags=["images"])
@@ -69,7 +73,7 @@ def build_image_routes(
         """One picture in, one picture out."""
         # What is wrong in the address is said before the body is read.
         values = values_of(request.scope["query_string"])
-        upload = await read_upload(request, config)
+        upload = await read_upload(request, config, sources)
         accept = accepted_formats(list_header(request, "accept"))
         further = {name: text for name, text in upload.fields.items() if name not in values}
         if further:
@@ -98,7 +102,7 @@ def build_image_routes(
         query = read_query(request.query_params)
         if any(name in query for name in CHOOSERS):
             read_variants(query, Options(), config)  # said before the body is read
-        upload = await read_upload(request, config)
+        upload = await read_upload(request, config, sources)
         accept = list_header(request, "accept")
         base = Options(accept=accepted_formats(accept))
         wanted = read_variants(_merged(upload.fields, query), base, config)

@@ -18,9 +18,12 @@ from omnishot_ray.api.openapi import INFO_DOCS
 from omnishot_ray.errors import FieldError, InvalidParameters, OmnishotError
 from omnishot_ray.imaging.info import ImageInfo
 from omnishot_ray.protocol import InfoTask, Optimizer
+from omnishot_ray.storage.sources import Sources
 
 
-def build_info_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
+def build_info_routes(
+    optimizer: Optimizer, config: ApiConfig, sources: Sources | None = None
+) -> APIRouter:
     """The route that describes pictures."""
     router = APIRouter(tags=["images"])
 
@@ -28,7 +31,7 @@ def build_info_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
     async def info(request: Request) -> Response:
         """One picture in, a document about it out."""
         _refuse_options(read_query(request.query_params))  # said before the body is read
-        upload = await read_upload(request, config)
+        upload = await read_upload(request, config, sources)
         _refuse_options(upload.fields)
         digest = content_digest(upload.data)
         tag = info_etag(digest)

@@ -43,15 +43,17 @@ SECURITY_SCHEMES: dict[str, Any] = {
 _PROBLEMS = {
     400: "A parameter or the form cannot be read, or there is no image",
     401: "An API key is wanted, and none was sent",
-    403: "The API key is not accepted",
+    403: "The API key is not accepted, or the address is not one that may be asked",
     408: "The client took too long to send",
-    413: "The body is larger than is accepted",
+    413: "The body, or what is at the address, is larger than is accepted",
     415: "Not an accepted image format",
     422: "Damaged, over a limit, or options that contradict each other",
     429: "Too much work waiting, or over the rate limit; `Retry-After` says when to come back",
     500: "A fault of the service",
-    503: "No engine available; `Retry-After` says when to come back",
-    504: "The time limit passed",
+    502: "What is at the address cannot be had",
+    503: "No engine available, or the host failed often lately; `Retry-After` says when to come "
+    "back",
+    504: "The time limit passed, ours or that of a download",
 }
 
 
@@ -99,12 +101,29 @@ _OPTION_PARAMETERS = [
 _OPTION_PROPERTIES = {spec.name: option_schema(spec) for spec in SPECS}
 
 
-def _request_body(form_fields: dict[str, Any]) -> dict[str, Any]:
+_URL_SCHEMA = {
+    "type": "string",
+    "format": "uri",
+    "pattern": "^(https?|s3|gs|file)://",
+    "description": "Where the picture is fetched from: a public address, or one that the "
+    "configuration allows (s3://, gs:// and file:// too)",
+}
+
+
+def _request_body(
+    form_fields: dict[str, Any], json_fields: dict[str, Any] | None = None
+) -> dict[str, Any]:
     form = {
         "type": "object",
         "required": ["file"],
         "additionalProperties": False,
         "properties": {"file": {"type": "string", "format": "binary"}, **form_fields},
+    }
+    document = {
+        "type": "object",
+        "required": ["url"],
+        "additionalProperties": False,
+        "properties": {"url": _URL_SCHEMA, **form_fields, **(json_fields or {})},
     }
     return {
         "required": True,
@@ -112,8 +131,13 @@ def _request_body(form_fields: dict[str, Any]) -> dict[str, Any]:
             "application/octet-stream": _IMAGE_BODY,
             **{format.mime: _IMAGE_BODY for format in Format},
             "multipart/form-data": {"schema": form},
+            "application/json": {"schema": document},
         },
     }
+
+
+def _text_or_list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "string"}, {"type": "array", "items": items}]}
 
 
 _VARIANTS_PARAMETERS = [
@@ -165,7 +189,8 @@ _VARIANTS_SCHEMA = {
     },
 }
 
-_FAILURES = problem_docs(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504)
+_FAILURE_STATUSES = (400, 401, 403, 408, 413, 415, 422, 429, 500, 502, 503, 504)
+_FAILURES = problem_docs(*_FAILURE_STATUSES)
 
 _CACHE_HEADERS = {
     "X-Cache": {
@@ -235,7 +260,11 @@ VARIANTS_DOCS: dict[str, Any] = {
                 "group": {"type": "string", "enum": list(GROUPS)},
                 "variants": {"type": "string"},
                 **_OPTION_PROPERTIES,
-            }
+            },
+            {
+                "platforms": _text_or_list({"type": "string"}),
+                "variants": _text_or_list({"type": "object"}),
+            },
         ),
     },
 }
@@ -425,11 +454,7 @@ WARM_DOCS = json_docs(
             }
         },
     },
-    400,
-    408,
-    413,
-    415,
-    422,
+    *_FAILURE_STATUSES,
 )
 WARM_DOCS["openapi_extra"] = {
     "parameters": [*_VARIANTS_PARAMETERS, *_OPTION_PARAMETERS],

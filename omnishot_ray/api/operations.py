@@ -16,12 +16,15 @@ from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import EngineUnavailable
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS, RESPONSIVE, Platform
 from omnishot_ray.protocol import Optimizer
+from omnishot_ray.storage.sources import Sources
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def build_operation_routes(
-    optimizer: Optimizer, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    front: CachingOptimizer | None = None,
+    sources: Sources | None = None,
 ) -> APIRouter:
     """The routes for those who run the service, and the catalogue."""
     router = APIRouter()
@@ -66,6 +69,7 @@ def build_operation_routes(
             "gateway": {"status": "ok", "latency_ms": 0.0, "circuit": "closed", "detail": ""},
             **{name: _part(state, took_ms) for name, state in parts.items()},
             **(front.describe_services() if front else {}),
+            **(sources.describe_services() if sources else {}),
         }
         worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"
         body = orjson.dumps({"status": worst, "services": document})

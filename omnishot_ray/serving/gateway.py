@@ -18,6 +18,9 @@ from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +35,12 @@ class Gateway:
         dispatch: DispatchConfig,
         limits: Limits,
         cache: CacheConfig,
+        fetch: FetchConfig,
+        storage: StorageConfig,
     ) -> None:
         self._pool = ReplicaPool(resizers)
         self._front = build_front(cache)
+        self._sources = Sources(fetch, storage)
         self._dispatcher = Dispatcher(
             self._pool,
             dispatch,
@@ -46,7 +52,9 @@ class Gateway:
         self._reporting = asyncio.get_running_loop().create_task(self._report_load())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        app = create_app(self._dispatcher, self._api, self._front, server_sends_request_id=True)
+        app = create_app(
+            self._dispatcher, self._api, self._front, self._sources, server_sends_request_id=True
+        )
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()
         gc.freeze()

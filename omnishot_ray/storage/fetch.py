@@ -1,11 +1,43 @@
 """Pictures from the web, past the guard."""
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+import socket
+from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a host name, for a port. Raises `OSError` where there are none."""
+from omnishot_ray import __version__
+from omnishot_ray.circuit import CLOSED, Circuit
+from omnishot_ray.errors import (
+    AddressRefused,
+    InvalidParameters,
+    Overloaded,
+    SourceTooLarge,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamResting,
+    UpstreamTimeout,
+)
+from omnishot_ray.storage.guard import Guard, read_allowed
+from omnishot_ray.storage.outbound import OpenSocket, Outbound, Resolver
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+    from yarl import URL
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WORTH_A_RETRY = frozenset({408, 425, 429})
+_HOSTS_KNOWN = 1024
+_CHUNK_BYTES = 64 * 1024
+USER_AGENT = f"OmniShot-Ray/{__version__}"
+_HEADERS = {
+    "User-Agent": USER_AGENT,
+    "Accept": "image/*, */*;q=0.5",
+    # What is compressed could be a thousand times as large: it is neither asked for nor decoded.
+    "Accept-Encoding": "identity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +57,10 @@ class FetchConfig:
     `:port` where the port is not one of `ports` (IPv6 then in brackets)."""
     deny: tuple[str, ...] = ()
     """Networks that may not be asked although they are public: one's own."""
+    ca_file: str = ""
+    """Certificates of authorities that are trusted beside the system's, as PEM."""
     max_at_once: int = 16
-    """Downloads at a time in one process; more wait within their time."""
+    """Downloads at a time in one process; more wait for half of their time."""
     fail_max: int = 5
     """After so many failures in a row a host is left alone …"""
     rest_s: float = 30.0
@@ -36,6 +70,19 @@ class FetchConfig:
         for name in ("timeout_s", "rest_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be more than 0 and finite")
+        for name in ("max_bytes", "max_at_once", "fail_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.max_redirects < 0:
+            raise ValueError("max_redirects must not be negative")
+        if not all(0 < port < 65536 for port in self.ports):
+            raise ValueError("ports must be 1 to 65535")
+        if self.ca_file and not self.ca_file.startswith("/"):
+            raise ValueError("ca_file must be an absolute path")
+        for entry in self.allow:
+            read_allowed(entry)
+        for entry in self.deny:
+            ip_network(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +99,17 @@ class Fetched:
 class Fetcher:
     """Fetches by http and https from public addresses, decided on the connection itself."""
 
-    def __init__(self, config: FetchConfig, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        config: FetchConfig,
+        resolver: Resolver | None = None,
+        open_socket: OpenSocket = socket.socket,
+    ) -> None:
         self._config = config
-        self._resolver = resolver
+        self.guard = Guard(config.ports, config.allow, config.deny)
+        self._outbound = Outbound(self.guard, resolver, config.ca_file, open_socket)
+        self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+        self._places = asyncio.Semaphore(config.max_at_once)
 
     async def fetch(self, url: str) -> Fetched:
         """The bytes at an address.
@@ -68,8 +123,147 @@ class Fetcher:
             UpstreamFailed: no connection, broken connection, 5xx, 408, 425, 429.
             UpstreamTimeout: `timeout_s` passed.
             UpstreamResting: the host failed `fail_max` times in a row less than `rest_s` ago.
+            Overloaded: no place was free within half of `timeout_s`.
         """
-        raise NotImplementedError
+        at = self.guard.read(url)
+        deadline = asyncio.get_running_loop().time() + self._config.timeout_s
+        try:
+            # Whoever waited longer would not have the time that a host deserves.
+            async with asyncio.timeout(self._config.timeout_s / 2):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                f"{self._config.max_at_once} downloads are under way; try again soon."
+            ) from None
+        try:
+            for _ in range(self._config.max_redirects + 1):
+                found = await self._visit(at, deadline)
+                if isinstance(found, Fetched):
+                    return found
+                at = found
+        finally:
+            self._places.release()
+        raise UpstreamRefused(
+            f"More than {self._config.max_redirects} redirects, the last one to {at.raw_host}; "
+            "name the address where the picture is."
+        )
+
+    def describe_services(self) -> dict[str, dict[str, object]]:
+        """The hosts that were asked, as one part of the service's health."""
+        resting = [name for name, one in self._circuits.items() if one.state != CLOSED]
+        return {
+            "upstreams": {
+                "status": "ok",  # somebody else's server is no part of this service
+                "latency_ms": None,
+                "circuit": self._circuits[resting[0]].state if resting else CLOSED,
+                "detail": f"left alone: {', '.join(resting[:5])}" if resting else "",
+            }
+        }
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+        await self._outbound.close()
+
+    async def _visit(self, url: "URL", deadline: float) -> "Fetched | URL":
+        """What is at an address, or where it leads, unless its host is left alone."""
+        host = url.raw_host
+        circuit = self._circuit(f"{url.raw_host}:{url.port}")
+        with circuit.turn() as may:
+            if not may:
+                wait_s = max(1.0, circuit.rests_for_s)
+                raise UpstreamResting(
+                    f"{host} failed {self._config.fail_max} times in a row and is left alone; "
+                    f"try again in {wait_s:.0f} s.",
+                    wait_s,
+                )
+            try:
+                async with asyncio.timeout_at(deadline):
+                    found = await self._ask(url)
+            except TimeoutError:
+                fault = UpstreamTimeout(
+                    f"{host} did not send the picture within {self._config.timeout_s:g} s."
+                )
+                circuit.note(fault)
+                raise fault from None
+            except UpstreamFailed as fault:
+                circuit.note(fault)
+                raise
+            except (UpstreamRefused, SourceTooLarge):
+                circuit.note(None)
+                raise
+            circuit.note(None)
+            return found
+
+    async def _ask(self, url: "URL") -> "Fetched | URL":
+        from aiohttp import ClientError  # noqa: PLC0415
+
+        try:
+            async with await self._outbound.ask("GET", url, _HEADERS) as answer:
+                if answer.status in _REDIRECTS:
+                    return self._target(url, answer.headers.get("Location", ""))
+                self._check_status(url, answer)
+                data = await self._read(url, answer)
+                return Fetched(data, answer.headers.get("Content-Type", ""), str(url))
+        except (ClientError, OSError, ValueError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise UpstreamFailed(
+                f"{url.raw_host} could not be reached, or broke off its answer."
+            ) from error
+
+    def _target(self, url: "URL", location: str) -> "URL":
+        """Where a redirect leads, checked like the address that was asked for."""
+        try:
+            return self.guard.read(str(url.join(type(url)(location))))
+        except AddressRefused as refusal:
+            raise AddressRefused(
+                f"{url.raw_host} redirects to where nothing is fetched from. {refusal.detail}",
+                refusal.fields,
+            ) from None
+        except (ValueError, InvalidParameters):
+            raise UpstreamRefused(f"{url.raw_host} redirects to what is no address.") from None
+
+    def _check_status(self, url: "URL", answer: "ClientResponse") -> None:
+        status = answer.status
+        if status >= 500 or status in _WORTH_A_RETRY:
+            raise UpstreamFailed(f"{url.raw_host} answered {status}.")
+        if status != 200:
+            raise UpstreamRefused(
+                f"{url.raw_host} answered {status}; 200 with a picture is wanted."
+            )
+        coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+        transfer = answer.headers.get("Transfer-Encoding", "chunked").strip().lower()
+        if (coding, transfer) != ("identity", "chunked"):
+            raise UpstreamRefused(
+                f"{url.raw_host} sent a compressed answer that was not asked for."
+            )
+
+    async def _read(self, url: "URL", answer: "ClientResponse") -> bytes:
+        limit = self._config.max_bytes
+        if (answer.content_length or 0) > limit:
+            raise self._too_large(url)
+        data = bytearray()
+        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            if len(data) + len(chunk) > limit:
+                raise self._too_large(url)
+            data += chunk
+        if not data:
+            raise UpstreamRefused(f"{url.raw_host} sent an empty answer; a picture is wanted.")
+        return bytes(data)
+
+    def _too_large(self, url: "URL") -> SourceTooLarge:
+        limit = self._config.max_bytes
+        return SourceTooLarge(
+            f"{url.raw_host} sends more than {limit} bytes ({limit / 2**20:g} MiB); "
+            "name a smaller file."
+        )
+
+    def _circuit(self, name: str) -> Circuit:
+        """The circuit of a host; those not asked for longest are forgotten."""
+        circuit = self._circuits.pop(name, None)
+        if circuit is None:
+            circuit = Circuit(name, self._config.fail_max, self._config.rest_s)
+        self._circuits[name] = circuit
+        if len(self._circuits) > _HOSTS_KNOWN:
+            self._circuits.popitem(last=False)
+        return circuit

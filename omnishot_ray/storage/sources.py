@@ -1,32 +1,82 @@
 """A source by its address: from the web past the guard, or from a store under an allowed root."""
 
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from omnishot_ray.errors import SourceTooLarge, UpstreamRefused, UpstreamTimeout
 from omnishot_ray.storage.config import StorageConfig
-from omnishot_ray.storage.fetch import FetchConfig, Fetched, Resolver
+from omnishot_ray.storage.fetch import FetchConfig, Fetched, Fetcher
+from omnishot_ray.storage.folders import TooLarge
+from omnishot_ray.storage.outbound import OpenSocket, Resolver
+from omnishot_ray.storage.roots import Roots
+
+_STORES = ("s3://", "gs://", "file://")
+_THREADS = 4
 
 
 class Sources:
-    """Reads `http://`, `https://`, `s3://`, `gs://`, `file://`."""
+    """Reads `http://`, `https://`, `s3://`, `gs://`, `file://`. Only for one event loop."""
 
     def __init__(
-        self, fetch: FetchConfig, storage: StorageConfig, resolver: Resolver | None = None
+        self,
+        fetch: FetchConfig,
+        storage: StorageConfig,
+        resolver: Resolver | None = None,
+        open_socket: OpenSocket = socket.socket,
     ) -> None:
-        self._fetch = fetch
-        self._storage = storage
+        """Raises `ValueError`. Nothing is opened before the first source."""
+        self._fetcher = Fetcher(fetch, resolver, open_socket)
+        self._roots = Roots(storage.source_roots, "url")
+        self._max_bytes, self._timeout_s = fetch.max_bytes, fetch.timeout_s
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="source")
 
     def check(self, url: str) -> None:
         """Say no before anything is asked: what the address alone shows to be wrong.
 
         Raises `InvalidParameters` or `AddressRefused`.
         """
-        raise NotImplementedError
+        if url.startswith(_STORES):
+            self._roots.find(url)
+        else:
+            self._fetcher.guard.read(url)
 
     async def fetch(self, url: str) -> Fetched:
         """The bytes at an address.
 
         Raises what `Fetcher.fetch` raises; for stores `AddressRefused` (no allowed root),
-        `UpstreamRefused` (nothing there), `SourceTooLarge`, `StorageUnavailable`.
+        `UpstreamRefused` (nothing there), `SourceTooLarge`, `UpstreamTimeout`,
+        `StorageUnavailable`.
         """
-        raise NotImplementedError
+        if not url.startswith(_STORES):
+            return await self._fetcher.fetch(url)
+        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, url)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await reading
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The storage did not give the picture within {self._timeout_s:g} s."
+            ) from None
+
+    def describe_services(self) -> dict[str, dict[str, object]]:
+        """The hosts that were asked, as one part of the service's health."""
+        return self._fetcher.describe_services()
 
     async def close(self) -> None:
         """Let go of connections and threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await self._fetcher.close()
+
+    def _read(self, url: str) -> Fetched:
+        folder, path = self._roots.find(url)
+        try:
+            return Fetched(folder.read(path, self._max_bytes), "", url)
+        except FileNotFoundError:
+            raise UpstreamRefused("Nothing is stored at this address.") from None
+        except TooLarge:
+            limit = self._max_bytes
+            raise SourceTooLarge(
+                f"What is at this address has more than {limit} bytes ({limit / 2**20:g} MiB); "
+                "name a smaller file."
+            ) from None

@@ -10,16 +10,24 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import Optimizer
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 from tests.contract.checks import CheckedClient
+from tests.web import Web
 
 Serve = Callable[..., CheckedClient]
 
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[CheckedClient]:
-    """A client of the application as it is by default."""
-    with CheckedClient(create_app(LocalOptimizer(Limits()), ApiConfig())) as client:
+    """A client of the application as it is by default, on an Internet where there is nobody."""
+    sources = Sources(FetchConfig(), StorageConfig(), Web().resolve)
+    app = create_app(LocalOptimizer(Limits()), ApiConfig(), None, sources)
+    with CheckedClient(app) as client:
         yield client
+        assert client.portal is not None
+        client.portal.call(sources.close)
 
 
 @pytest.fixture

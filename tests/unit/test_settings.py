@@ -19,6 +19,13 @@ OTHERS: dict[str, Any] = {
     "cache.redis_url": "redis://127.0.0.1:6379/1",
     "cache.storage_uri": "file:///tmp/renditions",
     "cache.node_dir": "/tmp/omnishot",
+    "fetch.ports": (443, 8443),
+    "fetch.allow": ("images.internal", "10.1.0.0/16:8080"),
+    "fetch.deny": ("192.0.2.0/24",),
+    "fetch.ca_file": "/etc/ssl/our-own.pem",
+    "storage.source_roots": ("file:///srv/photos", "s3://photos/incoming?region=eu-west-1"),
+    "storage.output_roots": ("gs://renditions",),
+    "webhooks.secrets": ("whsec_" + "A" * 32, "whsec_" + "B" * 84),
     "api.keys": ("shop:0123456789", "abcdef"),
     "api.rate_limit": "600/minute",
     "api.redis_url": "redis://:secret@127.0.0.1:6379/1",
@@ -26,6 +33,8 @@ OTHERS: dict[str, Any] = {
     "api.cors_origins": ("https://example.org", "http://localhost:3000"),
 }
 """Where twice the default and one would not be legal."""
+ANY_TEXT = {"api.cache_control", "api.keys", "fetch.allow"}
+SECRETS = {"api.keys", "webhooks.secrets"}
 by_name = pytest.mark.parametrize("name", KNOWN)
 
 
@@ -52,7 +61,7 @@ def another(name: str) -> Any:
 
 def written(value: Any) -> str:
     """A value as the environment has it."""
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def room_for(name: str) -> dict[str, Any]:
@@ -83,6 +92,9 @@ def test_there_are_settings_of_every_part() -> None:
         "api",
         "cache",
         "dispatch",
+        "fetch",
+        "storage",
+        "webhooks",
         "gateways",
         "resizers",
     }
@@ -97,7 +109,7 @@ def test_every_setting_can_be_set_by_the_environment(name: str) -> None:
     assert type(value_at(settings, name)) is type(value_at(Settings(), name))
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if name != "api.keys"])
+@pytest.mark.parametrize("name", [name for name in KNOWN if name not in SECRETS])
 def test_every_setting_can_be_set_by_nested_values(name: str) -> None:
     values = nested(name, another(name))
     for group, room in room_for(name).items():
@@ -139,6 +151,51 @@ def test_keys_in_a_file_are_refused() -> None:
     with pytest.raises(ConfigError, match="OMNISHOT_API_KEYS") as caught:
         load_settings({"api": {"keys": ["s3cret"]}}, {})
     assert "s3cret" not in caught.value.detail
+    with pytest.raises(ConfigError, match="OMNISHOT_WEBHOOKS__SECRETS"):
+        load_settings({"webhooks": {"secrets": ["whsec_" + "A" * 32]}}, {})
+
+
+@pytest.mark.parametrize(
+    "root",
+    [
+        "relative/path",
+        "/path",
+        "file://host/path",
+        "file:///a/../b",
+        "http://example.org/",
+        "s3://",
+        "s3:///path",
+        "s3://key:s3cret@bucket/a#b",
+        "s3://key:s3cret@bucket/?regiom=eu",
+        "gs://bucket?region=eu",
+    ],
+)
+def test_a_root_that_cannot_be_one_is_told_without_its_keys(root: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, {"OMNISHOT_STORAGE__SOURCE_ROOTS": root})
+    assert "source_roots: " in caught.value.detail
+    assert "s3cret" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "secret", ["s3cret", "whsec_", "whsec_AAAA", "A" * 32, "whsec_!" + "A" * 32]
+)
+def test_a_secret_that_cannot_be_one_is_told_without_saying_it(secret: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({}, {"OMNISHOT_WEBHOOKS__SECRETS": secret})
+    assert "secrets: number 1" in caught.value.detail
+    assert "AAAA" not in caught.value.detail
+    assert "s3cret" not in caught.value.detail
+
+
+def test_nothing_secret_is_shown() -> None:
+    environment = {
+        "OMNISHOT_WEBHOOKS__SECRETS": "whsec_" + "A" * 32,
+        "OMNISHOT_STORAGE__OUTPUT_ROOTS": "s3://key:s3cret@bucket/",
+    }
+    shown = repr(load_settings({}, environment))
+    assert "AAAA" not in shown
+    assert "s3cret" not in shown
 
 
 def test_the_environment_overrides_values_one_by_one() -> None:
@@ -215,7 +272,7 @@ def test_a_mistake_in_given_values_is_told(given: dict[str, Any]) -> None:
         load_settings(given, {})
 
 
-@pytest.mark.parametrize("name", sorted(set(KNOWN) - {"api.cache_control", "api.keys"}))
+@pytest.mark.parametrize("name", sorted(set(KNOWN) - ANY_TEXT))
 @pytest.mark.parametrize("value", ["-1", "nan"])
 def test_no_number_may_be_senseless(name: str, value: str) -> None:
     with pytest.raises(ConfigError):
