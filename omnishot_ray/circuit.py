@@ -57,13 +57,7 @@ class Circuit:
 
     @contextmanager
     def turn(self) -> Iterator[bool]:
-<<<<<<< HEAD
-        """Whether it may be tried now. Who may says with `note` how it went, or not if it is
-        not known.
-        """
-=======
         """Whether it may be tried now; whoever may tells `note` how it went, if that is known."""
->>>>>>> storage
         if self.state == OPEN and not self.rests_for_s:
             self._circuit.half_open()
         trial = self.state == HALF_OPEN

@@ -25,7 +25,7 @@ from omnishot_ray.batch.members import (
 )
 from omnishot_ray.batch.tables import read_rows
 from omnishot_ray.batch.zips import Damaged, ZipReader
-from omnishot_ray.errors import OmnishotError
+from omnishot_ray.errors import OmnishotError, UpstreamResting
 from omnishot_ray.storage.fetch import Fetcher
 
 _DOWNLOADS_AHEAD = 8
@@ -119,6 +119,7 @@ class _Downloads:
 
     def __init__(self, shard: Shard, job: BatchJob, stack: ExitStack) -> None:
         self._fetcher = Fetcher(job.fetch)
+        self._rest_s = job.fetch.rest_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -146,7 +147,9 @@ class _Downloads:
             except OmnishotError as error:
                 if not error.retryable or attempt == _TRIES - 1:
                     raise
-                await asyncio.sleep(_PAUSE_S * 2**attempt)
+                # A host that is left alone for a while is asked again afterwards.
+                resting = self._rest_s if isinstance(error, UpstreamResting) else 0.0
+                await asyncio.sleep(max(resting, _PAUSE_S * 2**attempt))
         raise AssertionError
 
     def _close(self) -> None:

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 some items failed, 2 wrong usage, 3 the environment lacks 
 """
 
 import gc
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -154,10 +155,12 @@ def batch(
     """
     from omnishot_ray.batch.job import BatchJob, read_renditions, read_variants_file
     from omnishot_ray.cli.batch import run_batch
-    from omnishot_ray.errors import RequestError
+    from omnishot_ray.errors import ConfigError, RequestError
+    from omnishot_ray.settings import load_settings
 
     *named, out = sources
     try:
+        settings = load_settings({}, os.environ)
         job = BatchJob(
             tuple(named),
             out,
@@ -173,8 +176,10 @@ def batch(
             match=match,
             column=column,
             shard_members=shard_size or 0,
+            limits=settings.limits,
+            fetch=settings.fetch,
         )
-    except RequestError as error:
+    except (RequestError, ConfigError) as error:
         raise click.UsageError(str(error)) from None
     context.exit(
         run_batch(

@@ -10,23 +10,29 @@ from omnishot_ray.batch.job import OUTPUT_KINDS, BatchJob
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.run import Run, work_here
 from tests import batches
-from tests.s3_server import bucket
+from tests.integration.service import free_port
+from tests.s3_server import S3Server
 
 
 @pytest.fixture(scope="module")
 def query() -> Iterator[str]:
-    with bucket() as query:
-        yield query
+    """The query of addresses in the bucket."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "word")
+        server = S3Server(free_port())
+        yield server.uri().partition("?")[2]
+        server.end()
 
 
 def put(query: str, key: str, data: bytes) -> Place:
-    place = Place.parse(f"s3://pictures/{key}?{query}")
+    place = Place.parse(f"s3://bucket/{key}?{query}")
     place.write(data)
     return place
 
 
 def content(query: str, folder: str) -> dict[str, str]:
-    root = Place.parse(f"s3://pictures/{folder}?{query}")
+    root = Place.parse(f"s3://bucket/{folder}?{query}")
     return {
         entry.place.path.removeprefix(root.path): hashlib.sha256(entry.place.read()).hexdigest()
         for entry in root.walk()
@@ -35,9 +41,9 @@ def content(query: str, folder: str) -> dict[str, str]:
 
 
 def job(query: str, source: str, out: str, **given) -> BatchJob:
-    address = f"s3://pictures/{source}?{query}"
+    address = f"s3://bucket/{source}?{query}"
     return BatchJob(
-        (address,), f"s3://pictures/{out}?{query}", batches.SMALL, shard_members=4, **given
+        (address,), f"s3://bucket/{out}?{query}", batches.SMALL, shard_members=4, **given
     )
 
 
@@ -50,7 +56,7 @@ def test_from_bucket_to_bucket_and_resumed(tmp_path: Path, query: str, to: str) 
     out = f"out-{to}"
     work_here(Run(job(query, "in/a.tar", out, to=to)))
     record = ".omnishot/commits/000000/00000001.parquet"
-    Place.parse(f"s3://pictures/{out}/{record}?{query}").delete()
+    Place.parse(f"s3://bucket/{out}/{record}?{query}").delete()
     again = work_here(Run(job(query, "in/a.tar", out, to=to), resume=True))
     assert again.new.pictures == 4
     assert content(query, out) == content(query, f"whole-{to}")
