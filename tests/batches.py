@@ -19,7 +19,7 @@ from tests.pictures import encode, scene
 
 SMALL = read_renditions(variants=[{"name": "small", "width": 16}])
 CHANGING = frozenset({"timings.parquet", "run.json", "report.html"})
-"""Files that tell when and how fast: all others are the same, however often a job is interrupted."""
+"""Files that tell when and how fast: all others are the same, whatever is interrupted."""
 
 
 def photo(number: int = 0, side: int = 24) -> bytes:

@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -82,7 +82,7 @@ def _plan_rows(
             row: Shard | ShardReport = shard
             if any(isinstance(member.at, Inline) for member in shard.members):
                 row = _report_of_done(commits, shard) or shard  # bytes are not sent for nothing
-            yield _row(row)
+            yield row_of(row)
 
 
 def _report_of_done(commits: Commits, shard: Shard) -> ShardReport | None:
@@ -94,7 +94,8 @@ def _report_of_done(commits: Commits, shard: Shard) -> ShardReport | None:
     )
 
 
-def _row(value: Shard | ShardReport) -> pa.Table:
+def row_of(value: Shard | ShardReport) -> pa.Table:
+    """One row of one column, which may be any length."""
     return pa.table({"value": pa.array([pickle.dumps(value, protocol=5)], pa.large_binary())})
 
 
@@ -109,7 +110,7 @@ class Stage:
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Work on the shards of a block, which is one."""
         values = [pickle.loads(value.as_buffer()) for value in rows.column("value")]
-        return pa.concat_tables([_row(self._report(value)) for value in values])
+        return pa.concat_tables([row_of(self._report(value)) for value in values])
 
     def _report(self, value: Shard | ShardReport) -> ShardReport:
         if isinstance(value, ShardReport):
@@ -137,23 +138,25 @@ def _quiet_context(workers: int) -> Iterator[DataContext]:
             logging.getLogger("ray.data").setLevel(level)
 
 
-def reports(run: Run, workers: int, niceness: int) -> Iterator[ShardReport]:
-    """Work on all shards; reports come as shards are done. Raises `OSError`."""
+def flow(
+    plan: Datasource, tasks: int, stage: type, arguments: tuple[Any, ...], workers: int
+) -> Iterator[Any]:
+    """Hand the rows of a plan to a pool of actors; what they answer comes as it is ready.
+
+    Raises `OSError` and `OmnishotError` as the stage does.
+    """
     with _quiet_context(workers):
-        plan = Plan(run.job, run.fingerprint, run.containers)
         shards: Dataset = read_datasource(
-            plan,
-            num_cpus=_PLANNER_CPUS,
-            override_num_blocks=min(_PLANNERS, len(run.containers)),
+            plan, num_cpus=_PLANNER_CPUS, override_num_blocks=tasks, concurrency=_PLANNERS
         )
         done = shards.map_batches(
-            Stage,
+            stage,
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(
                 min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=2
             ),
-            fn_constructor_args=(run.job, niceness),
+            fn_constructor_args=arguments,
             num_cpus=1,
         )
         try:
@@ -161,12 +164,19 @@ def reports(run: Run, workers: int, niceness: int) -> Iterator[ShardReport]:
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
                 for value in batch.column("value"):
-                    yield cast(ShardReport, pickle.loads(value.as_buffer()))
+                    yield pickle.loads(value.as_buffer())
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, OSError | OmnishotError):
                 raise cause from None
             raise
+
+
+def reports(run: Run, workers: int, niceness: int) -> Iterator[ShardReport]:
+    """Work on all shards; reports come as shards are done. Raises `OSError`."""
+    plan = Plan(run.job, run.fingerprint, run.containers)
+    tasks = min(_PLANNERS, len(run.containers))
+    yield from flow(plan, tasks, Stage, (run.job, niceness), workers)
 
 
 @contextmanager

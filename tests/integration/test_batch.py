@@ -1,4 +1,4 @@
-"""Batch jobs on a real Ray: the same bytes as without it, whatever is killed, beside the service."""
+"""Batch jobs on a real Ray: the same bytes as without, whatever is killed; beside the service."""
 
 import json
 import os

@@ -239,7 +239,9 @@ def test_members_that_share_their_bytes_are_a_bomb(tmp_path: Path) -> None:
         one = archive.infolist()[0]
     entry = raw[start : start + 46 + len(one.filename)]
     count = 60_000
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, count * len(entry), len(data) + 35, 0)
+    end = struct.pack(
+        "<4s4H2LH", b"PK\5\6", 0, 0, count, count, count * len(entry), len(data) + 35, 0
+    )
     path.write_bytes(raw[: len(data) + 35] + entry * count + end)
     job = batches.job_of(path, out=tmp_path, max_members=10**9)
     last = list(index(batches.container(path, "zip"), job))[-1]

@@ -72,7 +72,12 @@ def test_the_hub_is_told_of_new_shards_alone() -> None:
     record_shard(Hub(), shard_report(6, 100))  # type: ignore[arg-type]
     (sample,) = taken
     assert isinstance(sample, BatchSample)
-    assert (sample.tasks, sample.failed, sample.took_ms, sample.process) == (6, 1, 40.0, "batch-1a2b")
+    assert (sample.tasks, sample.failed, sample.took_ms, sample.process) == (
+        6,
+        1,
+        40.0,
+        "batch-1a2b",
+    )
 
 
 class Page(HTMLParser):

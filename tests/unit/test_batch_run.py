@@ -53,9 +53,9 @@ def tables(folder: Path, members: dict[str, bytes]) -> dict[str, Path]:
     pq.write_table(pa.table({"image": struct, "label": [0] * len(values)}), paths["huggingface"])
     with pa.OSFile(str(paths["arrow"]), "wb") as sink, pa.ipc.new_file(sink, plain.schema) as out:
         out.write_table(plain, max_chunksize=3)
-    with pa.OSFile(str(paths["arrow stream"]), "wb") as sink:
-        with pa.ipc.new_stream(sink, plain.schema) as out:
-            out.write_table(plain, max_chunksize=3)
+    stream = pa.OSFile(str(paths["arrow stream"]), "wb")
+    with stream as sink, pa.ipc.new_stream(sink, plain.schema) as out:
+        out.write_table(plain, max_chunksize=3)
     pq.write_table(pa.table({"path": names}), paths["parquet of paths"])
     paths["csv"].write_text("id,path\n" + "".join(f'{n},"{p}"\n' for n, p in enumerate(names)))
     return paths
