@@ -1,4 +1,4 @@
-"""The Ray side of `benchmarks.batch_plan`: shards of a made-up index, and nothing done with them."""
+"""The Ray side of `benchmarks.batch_plan`: shards of a made-up index, nothing done."""
 
 import pickle
 from collections.abc import Iterator
