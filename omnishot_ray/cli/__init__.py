@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 some items failed, 2 wrong usage, 3 the environment lacks 
 
 import gc
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,111 @@ class _Later(click.Group):
 main.add_command(
     _Later("jobs", "omnishot_ray.cli.jobs", "List, show, retry and cancel the jobs of a service.")
 )
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE… OUT")
+@click.option("--platforms", multiple=True, metavar="NAMES", help="Presets, with commas between.")
+@click.option("--group", help="All presets of a group: social, marketplace, web.")
+@click.option(
+    "--variants",
+    "variants_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML with renditions of your own.",
+)
+@click.option(
+    "--to",
+    type=click.Choice(["folder", "webdataset", "parquet", "zip"]),
+    default="folder",
+    show_default=True,
+    help="What is written in OUT.",
+)
+@click.option("--resume", is_flag=True, help="Go on with what is in OUT.")
+@click.option("--report", is_flag=True, help="Write OUT/report.html.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["skip", "copy", "fail"]),
+    default="skip",
+    show_default=True,
+    help="A picture that fails: only its row, the file as it came, or the end.",
+)
+@click.option("--max-errors", type=click.IntRange(0), help="End when more pictures have failed.")
+@click.option("--match", default="", metavar="GLOB", help="Members to take; else by suffix.")
+@click.option("--column", help="Of tables and listings: the one with pictures or addresses.")
+@click.option("--shard-size", type=click.IntRange(1), help="Pictures worked on and kept together.")
+@click.option("--workers", type=click.IntRange(1), help="Processes, one core each. [all cores]")
+@click.option("--address", help="Join this Ray cluster instead of starting one here.")
+@click.option("--nice", default=0, show_default=True, type=click.IntRange(0, 19))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document at the end.")
+@click.pass_context
+def batch(
+    context: click.Context,
+    /,
+    sources: tuple[str, ...],
+    platforms: tuple[str, ...],
+    group: str | None,
+    variants_file: Path | None,
+    to: str,
+    resume: bool,
+    report: bool,
+    on_error: str,
+    max_errors: int | None,
+    match: str,
+    column: str | None,
+    shard_size: int | None,
+    workers: int | None,
+    address: str | None,
+    nice: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Make renditions of folders, archives, tables and listings, by Ray Data; resumable.
+
+    SOURCE is a folder, a glob, .tar, .tar.gz, .tar.zst, .zip, .parquet, .arrow, .jsonl or .csv,
+    here or in a bucket (s3://, gs://).
+    """
+    from omnishot_ray.batch.job import BatchJob, read_renditions, read_variants_file
+    from omnishot_ray.cli.batch import run_batch
+    from omnishot_ray.errors import ConfigError, RequestError
+    from omnishot_ray.settings import load_settings
+
+    *named, out = sources
+    try:
+        settings = load_settings({}, os.environ)
+        job = BatchJob(
+            tuple(named),
+            out,
+            read_renditions(
+                platforms,
+                group,
+                read_variants_file(variants_file) if variants_file else (),
+                {k: v for k, v in given.items() if v is not None},
+            ),
+            to=to,
+            on_error=on_error,
+            max_errors=max_errors,
+            match=match,
+            column=column,
+            shard_members=shard_size or 0,
+            limits=settings.limits,
+            fetch=settings.fetch,
+        )
+    except (RequestError, ConfigError) as error:
+        raise click.UsageError(str(error)) from None
+    context.exit(
+        run_batch(
+            job,
+            resume=resume,
+            report=report,
+            workers=workers,
+            address=address,
+            niceness=nice,
+            as_json=as_json,
+        )
+    )
+
+
+_add_rendition_options(batch)
 
 
 @main.command()

@@ -1,0 +1,117 @@
+"""Commit records: a shard is done when its record is there, and its record says what was done.
+
+`OUT/.omnishot/commits/<container>/<shard>.parquet` holds the shard's rows of the manifest, and its
+id and counts in the metadata. It is written after the outputs are there for good, whole or not at
+all. Resuming asks for one record at a time: there is no list of what has been done.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts
+from omnishot_ray.batch.members import Shard
+from omnishot_ray.batch.places import STATE, Place
+
+_META = b"omnishot.commit"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a record says without its rows."""
+
+    shard_id: str
+    counts: Counts
+    bytes_of_members: int = 0
+    """As planned, for the progress."""
+
+
+class Commits:
+    """The records of one output."""
+
+    def __init__(self, out: Place) -> None:
+        self.state = out / STATE
+        self._commits = self.state / "commits"
+        self._timings = self.state / "timings"
+
+    def find(self, shard: Shard) -> Commit | None:
+        """The record of exactly this shard; None where it is still to be done."""
+        commit = self._read(shard)
+        return commit if commit is not None and commit.shard_id == shard.id else None
+
+    def stale_outputs(self, shard: Shard) -> set[str]:
+        """Files that were made in its place of a source that has changed since."""
+        commit = self._read(shard)
+        if commit is None or commit.shard_id == shard.id:
+            return set()
+        place = self._commits / f"{shard.key}.parquet"
+        return set(_table(place).column("output").to_pylist()) - {""}
+
+    def write(self, shard: Shard, commit: Commit, rows: pa.Table, timings: pa.Table) -> None:
+        """Put the record there; with it the shard is done. Raises `OSError`."""
+        (self._timings / f"{shard.key}.parquet").write(_packed(timings, None))
+        (self._commits / f"{shard.key}.parquet").write(_packed(rows, commit))
+
+    def trim(self, container: int, shards: int) -> list[str]:
+        """Forget records beyond the last shard of a container that has become smaller.
+
+        Returns the outputs that they name.
+        """
+        outputs: set[str] = set()
+        folder = self._commits / f"{container:06d}"
+        for ordinal in range(shards, shards + len(folder.names())):
+            place = folder / f"{ordinal:08d}.parquet"
+            if place.entry() is None:
+                break
+            outputs |= set(_table(place).column("output").to_pylist())
+            place.delete()
+            (self._timings / f"{container:06d}/{ordinal:08d}.parquet").delete()
+        return sorted(outputs - {""})
+
+    def rows(self) -> Iterator[tuple[Commit, pa.Table]]:
+        """All records in the order of the plan."""
+        for place in _files(self._commits):
+            table = _table(place)
+            yield _commit(table.schema), table.replace_schema_metadata(None).cast(MANIFEST)
+
+    def timings(self) -> Iterator[pa.Table]:
+        """The same for the times."""
+        for place in _files(self._timings):
+            yield _table(place).cast(TIMINGS)
+
+    def _read(self, shard: Shard) -> Commit | None:
+        place = self._commits / f"{shard.key}.parquet"
+        try:
+            with place.open() as file:
+                return _commit(pq.read_schema(file))
+        except (FileNotFoundError, pa.ArrowException, KeyError, ValueError, TypeError):
+            return None
+
+
+def _files(folder: Place) -> Iterator[Place]:
+    for container in folder.names():
+        for name in (folder / container).names():
+            if name.endswith(".parquet"):
+                yield folder / f"{container}/{name}"
+
+
+def _table(place: Place) -> pa.Table:
+    with place.open() as file:
+        return pq.read_table(file)
+
+
+def _packed(table: pa.Table, commit: Commit | None) -> bytes:
+    if commit is not None:
+        table = table.replace_schema_metadata({_META: json.dumps(asdict(commit))})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _commit(schema: Any) -> Commit:
+    value = json.loads((schema.metadata or {})[_META])
+    return Commit(value["shard_id"], Counts(**value["counts"]), value["bytes_of_members"])

@@ -1,0 +1,214 @@
+"""The engine in a process of its own, so that no picture can take a worker along.
+
+A thread cannot be stopped and a crash in native code cannot be caught. So a worker keeps one child,
+hands it pictures through a pipe, the next while it still works on the one before, and ends it when
+a picture takes too long. What ended the child is tried once more, alone in a fresh one.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from time import monotonic
+from typing import Generic, TypeVar
+
+from omnishot_ray.errors import EngineUnavailable, OmnishotError, TaskTimeout
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.protocol import ImageTask, Outcome, run_task
+
+_AHEAD = 2
+"""Pictures at the child: the one it works on, and the next."""
+_START_LIMIT_S = 120.0
+"""For a child to say that it is there: it imports the engine, on a machine that may be busy."""
+_ENVIRONMENT = {
+    # As for the service: pixels of one picture are the memory of the next.
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
+}
+_PR_SET_PDEATHSIG = 1
+
+Tag = TypeVar("Tag")
+
+
+class Engine(Generic[Tag]):
+    """One child, started when it is first needed. Close it, or use it as a context."""
+
+    def __init__(
+        self,
+        renditions: Sequence[Options],
+        limits: Limits,
+        time_limit_s: float,
+        niceness: int = 0,
+    ) -> None:
+        self._first_words = pickle.dumps((tuple(renditions), limits, niceness))
+        self._limit_s = time_limit_s
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._since = 0.0
+        self._is_ready = False
+
+    def __enter__(self) -> "Engine[Tag]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the child, where there is one."""
+        return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Start the child, so that it imports while others do other things."""
+        ours, theirs = Pipe()
+        # `-c`, not `-m`: the package's own modules are imported once, under their names.
+        command = "from omnishot_ray.batch.engine import work; import sys; work(int(sys.argv[1]))"
+        self._child = subprocess.Popen(
+            [sys.executable, "-c", command, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={
+                **_ENVIRONMENT,
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
+        )
+        theirs.close()
+        self._pipe, self._is_ready = ours, False
+        with suppress(OSError):
+            ours.send_bytes(self._first_words)
+
+    def close(self) -> None:
+        """End the child."""
+        if self._pipe:
+            self._pipe.close()
+        if self._child:
+            self._child.kill()
+            self._child.wait()
+        self._pipe = self._child = None
+
+    def outcomes(
+        self, pictures: Iterable[tuple[Tag, bytes | None]]
+    ) -> Iterator[tuple[Tag, Outcome | None]]:
+        """What becomes of each picture, in order; None for those that come without bytes.
+
+        `EngineUnavailable` for a picture that ended two children, `TaskTimeout` for one that was
+        over the time limit in both.
+        """
+        waiting: deque[tuple[Tag, bytes | None]] = deque()
+        for picture in pictures:
+            self._hand_over(picture[1], is_next=not any(data for _, data in waiting))
+            waiting.append(picture)
+            if sum(data is not None for _, data in waiting) >= _AHEAD:
+                yield from self._settle(waiting, until=_AHEAD - 1)
+        yield from self._settle(waiting, until=0)
+
+    def _settle(
+        self, waiting: deque[tuple[Tag, bytes | None]], until: int
+    ) -> Iterator[tuple[Tag, Outcome | None]]:
+        while waiting and (
+            waiting[0][1] is None or sum(data is not None for _, data in waiting) > until
+        ):
+            tag, data = waiting[0]
+            outcome = None if data is None else self._outcome(data, waiting)
+            waiting.popleft()
+            self._since = monotonic()
+            yield tag, outcome
+
+    def _outcome(self, data: bytes, waiting: deque[tuple[Tag, bytes | None]]) -> Outcome:
+        """Of the first that waits; one that ends its child is tried once more, alone."""
+        outcome = self._await()
+        if not isinstance(outcome, _Lost):
+            return outcome
+        self.close()
+        self._hand_over(data, is_next=True)
+        outcome = self._await()
+        if isinstance(outcome, _Lost):
+            self.close()
+        for _, later in list(waiting)[1:]:
+            self._hand_over(later, is_next=False)
+        return outcome.error if isinstance(outcome, _Lost) else outcome
+
+    def _hand_over(self, data: bytes | None, *, is_next: bool) -> None:
+        if data is None:
+            return
+        if self._pipe is None:
+            self.start()
+        if is_next:
+            self._since = monotonic()
+        assert self._pipe is not None
+        with suppress(OSError):  # a child that is gone is seen when its answer is awaited
+            self._pipe.send_bytes(data)
+
+    def _await(self) -> "Outcome | _Lost":
+        assert self._pipe is not None
+        try:
+            if not self._is_ready:
+                self._wait_until_ready(self._pipe)
+            if not self._pipe.poll(max(0.0, self._since + self._limit_s - monotonic())):
+                detail = f"The picture took longer than {self._limit_s:g} s, twice."
+                return _Lost(TaskTimeout(detail))
+            outcome: Outcome = pickle.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError):
+            return _Lost(
+                EngineUnavailable("The picture ended the process that worked on it, twice.")
+            )
+        return outcome
+
+    def _wait_until_ready(self, pipe: Connection) -> None:
+        """Its time begins when it can begin. Raises `OSError` or `EOFError`."""
+        if not pipe.poll(_START_LIMIT_S):
+            raise TimeoutError("the engine's process does not start")
+        pipe.recv_bytes()
+        self._is_ready = True
+        self._since = monotonic()
+
+
+class _Lost:
+    """The child is gone or has to go."""
+
+    def __init__(self, error: OmnishotError) -> None:
+        self.error = error
+
+
+def work(handle: int) -> None:
+    """The child's life: pictures in, outcomes out, until the pipe closes."""
+    _end_with_parent()
+    pipe = Connection(handle)
+    renditions, limits, niceness = pickle.loads(pipe.recv_bytes())
+    os.nice(niceness)
+    pipe.send_bytes(b"ready")
+    pictures: queue.Queue[bytes | None] = queue.Queue(1)
+    threading.Thread(target=_receive, args=(pipe, pictures), daemon=True).start()
+    while (data := pictures.get()) is not None:
+        outcome = run_task(ImageTask(data, renditions, "batch"), limits)
+        try:
+            pipe.send_bytes(pickle.dumps(outcome, protocol=5))
+        except OSError:
+            return
+
+
+def _receive(pipe: Connection, pictures: "queue.Queue[bytes | None]") -> None:
+    """Takes the next picture while the one before is worked on."""
+    with suppress(EOFError, OSError):
+        while True:
+            pictures.put(pipe.recv_bytes())
+    pictures.put(None)
+
+
+def _end_with_parent() -> None:
+    """A killed worker leaves no child behind (prctl(2), Linux)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - the child's alone
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,239 @@
+"""Files and folders by address, on this machine or in a bucket (`pyarrow.fs`).
+
+What is written appears whole or not at all, and for good: on a disk by a temporary name, fsync and
+rename; in a bucket by one upload, which is visible once it is complete.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.ASCII)
+_FSYNCS_AT_ONCE = 8
+"""A journal commits what comes together in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a listing says of one file: bytes, and the time of its last change in nanoseconds."""
+
+    place: "Place"
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or folder. `path` is the file system's own: `/data/a.tar`, `bucket/folder/a.tar`."""
+
+    path: str
+    scheme: str = ""
+    """Empty on this machine."""
+    query: str = ""
+    """What pyarrow wants to know of a store: `region=…&endpoint_override=…`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Read `folder/file`, `file:///folder/file`, `s3://bucket/key?region=…`, `gs://…`.
+
+        Raises `ValueError` with a sentence for the user.
+        """
+        match = _SCHEME.match(text)
+        if not match:
+            return cls(os.path.abspath(text))
+        scheme = match[1]
+        if scheme == "file":
+            return cls(os.path.abspath(unquote(urlsplit(text).path)))
+        if scheme not in ("s3", "gs"):
+            raise ValueError(f"{text!r}: the address has to be a path, file://, s3:// or gs://")
+        path, _, query = text[match.end() :].partition("?")
+        bucket = path.partition("/")[0]
+        if not bucket:
+            raise ValueError(f"{text!r} names no bucket")
+        if "@" in bucket:  # it would stand in the manifest
+            raise ValueError("keys do not belong into an address; set AWS_ACCESS_KEY_ID and so on")
+        return cls(path.rstrip("/"), scheme, query)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.path}" if self.scheme else self.path
+
+    def __truediv__(self, name: str) -> "Place":
+        return replace(self, path=f"{self.path.rstrip('/')}/{name}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.path).name
+
+    @property
+    def parent(self) -> "Place":
+        """The folder that it is in."""
+        return replace(self, path=str(PurePosixPath(self.path).parent))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return not self.scheme
+
+    @property
+    def filesystem(self) -> Any:
+        """pyarrow's, made once for each store and process."""
+        return _filesystem(self.scheme, self.path.partition("/")[0], self.query)
+
+    def entry(self) -> Entry | None:
+        """Size and time of a file; None where there is none. Raises `OSError`."""
+        info = self.filesystem.get_file_info(self.path)
+        return _entry(self, info) if info.type == fs.FileType.File else None
+
+    def is_folder(self) -> bool:
+        """Whether it is a folder, or in a bucket the beginning of some names."""
+        return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
+
+    def walk(self) -> Iterator[Entry]:
+        """All files below, in the order of their names folder by folder. Links are not followed.
+
+        A link to a file comes with a size of -1. On a disk the names of one folder at a time are in
+        memory; a bucket hands over its whole listing.
+        """
+        if self.is_local:
+            yield from _walk(self.path)
+            return
+        listing = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True))
+        listing.sort(key=lambda info: info.path)
+        for info in listing:
+            if info.type == fs.FileType.File:
+                yield _entry(replace(self, path=info.path), info)
+
+    def names(self) -> list[str]:
+        """What is directly in a folder, in order; nothing where there is none."""
+        if self.is_local:
+            try:
+                return sorted(os.listdir(self.path))
+            except FileNotFoundError:
+                return []
+        selector = fs.FileSelector(self.path, allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def open(self) -> Any:
+        """A `pyarrow.NativeFile` to read anywhere in it. Raises `OSError`."""
+        return self.filesystem.open_input_file(self.path)
+
+    def read(self) -> bytes:
+        """The whole file. Raises `OSError`."""
+        with self.open() as file:
+            return bytes(file.read())
+
+    def write(self, data: bytes) -> None:
+        """Put a file there, whole and for good, over whatever was there. Raises `OSError`."""
+        if not self.is_local:
+            self._upload(pa.py_buffer(data))
+            return
+        partial = f"{self.path}.partial"
+        make_folder(os.path.dirname(self.path))
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+        sync_folder(os.path.dirname(self.path))
+
+    def upload(self, file: Path) -> None:
+        """Put the content of a file of this machine there, as `write` does, in one piece."""
+        if file.stat().st_size == 0:
+            self.write(b"")
+            return
+        with pa.memory_map(str(file)) as mapped:
+            self._upload(mapped.read_buffer())
+
+    def _upload(self, buffer: Any) -> None:
+        # One write: closing a stream completes its upload, also when half of it is missing.
+        with self.filesystem.open_output_stream(self.path) as stream:
+            stream.write(buffer)
+
+    def delete(self) -> None:
+        """Remove a file; one that is not there is no error."""
+        try:
+            self.filesystem.delete_file(self.path)
+        except FileNotFoundError:
+            return
+
+
+def _entry(place: Place, info: Any) -> Entry:
+    return Entry(place, info.size, info.mtime_ns or 0)
+
+
+@lru_cache(maxsize=64)
+def _filesystem(scheme: str, bucket: str, query: str) -> Any:
+    if not scheme:
+        return fs.LocalFileSystem()
+    if scheme == "s3":
+        fs.ensure_s3_initialized()
+    address = f"{scheme}://{quote(bucket)}" + (f"?{query}" if query else "")
+    return fs.FileSystem.from_uri(address)[0]
+
+
+def _walk(folder: str) -> Iterator[Entry]:
+    with os.scandir(folder) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name != STATE:
+                yield from _walk(entry.path)
+        elif entry.is_symlink():
+            yield Entry(Place(entry.path), -1, 0)
+        elif entry.is_file(follow_symlinks=False):
+            stat = entry.stat(follow_symlinks=False)
+            yield Entry(Place(entry.path), stat.st_size, stat.st_mtime_ns)
+
+
+STATE = ".omnishot"
+"""The folder in an output that holds what has been done; never looked into for pictures."""
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, each of them for good."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_folder(parent)
+    os.makedirs(path, exist_ok=True)
+    sync_folder(parent)
+
+
+def sync_folder(path: str) -> None:
+    """Make what was made, renamed and removed in a folder outlive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def move_files(moves: list[tuple[str, str]]) -> None:
+    """Give written files of this machine their final names, for good. Raises `OSError`."""
+    folders = {os.path.dirname(target) for _, target in moves}
+    for folder in folders:
+        make_folder(folder)
+    with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as threads:
+        list(threads.map(_sync_file, [source for source, _ in moves]))
+    for source, target in moves:
+        os.replace(source, target)
+    for folder in sorted(folders):
+        sync_folder(folder)
+
+
+def _sync_file(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,162 @@
+"""From a container to its shards: the same members in the same order give the same shards.
+
+A generator: what is in memory is one shard, the window of an index, and a filter of fixed size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import unquote, urlsplit
+
+from omnishot_ray.batch.job import BatchJob
+from omnishot_ray.batch.listings import read_listing
+from omnishot_ray.batch.members import (
+    Address,
+    At,
+    Container,
+    Fault,
+    Found,
+    Inline,
+    Member,
+    Shard,
+    Whole,
+    shard_id,
+)
+from omnishot_ray.batch.names import Stems, UnsafeName, safe_name
+from omnishot_ray.batch.places import Entry, Place
+from omnishot_ray.batch.sources import glob_matcher, is_wanted, relative
+from omnishot_ray.batch.tables import index_arrow, index_parquet
+from omnishot_ray.batch.tars import index_tar, stream_tar
+from omnishot_ray.batch.zips import index_zip
+
+_BY_NAME = ("folder", "tar", "tar.gz", "tar.zst", "tar.bz2", "zip")
+"""Kinds whose members are pictures or not by their names."""
+_MANY_ROWS = 8
+"""A row group is cut when the shard has so many times the members it should have."""
+
+
+def plan_shards(container: Container, job: BatchJob, fingerprint: str) -> Iterator[Shard]:
+    """The shards of a container, in order, one at a time."""
+    return cut(container, index(container, job), job, fingerprint)
+
+
+def index(container: Container, job: BatchJob) -> Iterator[Found]:
+    """Everything in a container, by its index. What cannot be read is a fault, not an exception."""
+    try:
+        yield from _index(container, job)
+    except OSError as error:
+        detail = f"The {container.kind} cannot be read: {error.strerror or 'the store says no'}."
+        yield Found("", -1, Fault("source-unreadable", detail))
+
+
+def _index(container: Container, job: BatchJob) -> Iterator[Found]:
+    place = container.place
+    match container.kind:
+        case "folder":
+            yield from _index_folder(container)
+        case "tar":
+            yield from index_tar(place)
+        case "tar.gz" | "tar.zst" | "tar.bz2" as kind:
+            yield from stream_tar(place, kind, job.max_source_bytes)
+        case "zip":
+            yield from index_zip(place)
+        case "parquet":
+            yield from _resolved(index_parquet(place, job.column), place)
+        case "arrow":
+            yield from _resolved(index_arrow(place, job.column), place)
+        case _:
+            yield from _resolved(read_listing(place, container.kind, job.column), place)
+
+
+def _index_folder(container: Container) -> Iterator[Found]:
+    wanted = glob_matcher(container.pattern)
+    for entry in container.place.walk():
+        name = relative(entry, container.place)
+        if not wanted(name):
+            continue
+        yield _file(name, entry)
+
+
+def _file(name: str, entry: Entry) -> Found:
+    if entry.size < 0:
+        detail = "It is a link; links are not followed. Name the folder that it leads to."
+        return Found(name, 0, Fault("unsafe-member", detail))
+    return Found(name, entry.size, Whole(entry.place), str(entry.changed_ns))
+
+
+def _resolved(found: Iterator[Found | str], listing: Place) -> Iterator[Found]:
+    """Addresses of a listing as members: of the web, of a store, or beside the listing."""
+    for item in found:
+        yield _address(item, listing) if isinstance(item, str) else item
+
+
+def _address(text: str, listing: Place) -> Found:
+    if text.startswith(("http://", "https://")):
+        parts = urlsplit(text)
+        return Found(f"{parts.hostname}/{unquote(parts.path)}", -1, Address(text), text)
+    try:
+        if "://" in text and not text.startswith("file://"):
+            place = Place.parse(text)
+            place = replace(place, query=place.query or listing.query)
+            return Found(place.path, -1, Whole(place))
+        if text.startswith(("/", "file://")):
+            if not listing.is_local:
+                raise ValueError("a listing in a store may not name files of this machine")
+            return Found(text.removeprefix("file://"), -1, Whole(Place.parse(text)))
+        return Found(text, -1, Whole(listing.parent / safe_name(text)))
+    except ValueError as error:
+        return Found(text[:200], -1, Fault("bad-address", f"{error}."))
+
+
+def cut(
+    container: Container, found: Iterator[Found], job: BatchJob, fingerprint: str
+) -> Iterator[Shard]:
+    """Members named and put into shards: up to so many, or so many bytes."""
+    shard: list[tuple[Found, Member]] = []
+    size = others = ordinal = count = 0
+    stems = Stems()
+
+    def close() -> Shard:
+        members = tuple(member for _, member in shard)
+        id = shard_id(container, fingerprint, shard)
+        return Shard(container, ordinal, id, members, others)
+
+    limit = job.members_per_shard
+    for item in found:
+        if not _is_member(item, container, job):
+            others += 1
+            continue
+        if count >= job.max_members:
+            item = Found("", -1, Fault("archive-bomb", f"More than {count} members."))
+        is_full = len(shard) >= limit or size + max(0, item.size) > job.shard_bytes
+        if shard and is_full and (item.may_cut or len(shard) >= _MANY_ROWS * limit):
+            yield close()
+            shard, size, others, ordinal = [], 0, 0, ordinal + 1
+        shard.append((item, _named(item, count, container, stems, job)))
+        size += max(0, item.size) if not isinstance(item.at, Fault) else 0
+        count += 1
+        if count > job.max_members:
+            break
+    if shard:
+        yield close()
+
+
+def _is_member(found: Found, container: Container, job: BatchJob) -> bool:
+    if not found.name or container.kind not in _BY_NAME:
+        return True
+    return not found.name.endswith("/") and is_wanted(found.name, job.match)
+
+
+def _named(found: Found, index: int, container: Container, stems: Stems, job: BatchJob) -> Member:
+    at: At = found.at
+    try:
+        name = safe_name(found.name) if found.name else "_archive"
+    except UnsafeName as error:
+        name = f"_refused/{index:08d}"
+        at = at if isinstance(at, Fault) else Fault("unsafe-member", str(error))
+    if not isinstance(at, Fault | Inline) and found.size > job.max_source_bytes:
+        detail = f"The member has {found.size} bytes; at most {job.max_source_bytes} are read."
+        at = Fault("source-too-large", detail)
+    stem = stems.take(name, index)
+    if container.prefix:
+        stem = f"{container.prefix}/{stem}"
+    return Member(index, found.name or "_archive", stem, found.size, at)

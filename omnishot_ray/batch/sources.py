@@ -1,0 +1,165 @@
+"""From what a user names to containers: archives, tables and listings by suffix, and folders."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from omnishot_ray.batch.members import Container
+from omnishot_ray.batch.names import Stems, is_picture, safe_name
+from omnishot_ray.batch.places import Entry, Place
+from omnishot_ray.errors import FieldError, InvalidParameters
+
+_KINDS = {
+    ".tar": "tar",
+    ".tar.gz": "tar.gz",
+    ".tgz": "tar.gz",
+    ".tar.zst": "tar.zst",
+    ".tar.zstd": "tar.zst",
+    ".tzst": "tar.zst",
+    ".tar.bz2": "tar.bz2",
+    ".zip": "zip",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+}
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def kind_of(name: str) -> str | None:
+    """The kind of an archive, table or listing by its suffix; None for anything else."""
+    lower = name.lower()
+    return next((kind for end, kind in _KINDS.items() if lower.endswith(end)), None)
+
+
+def find_containers(sources: Sequence[str], match: str = "") -> list[Container]:
+    """What the sources hold, in an order that is the same every time.
+
+    The loose pictures of a folder or glob are one container; archives, tables and listings in it
+    are one each. Members of several containers are kept apart by a folder for each.
+
+    Raises `InvalidParameters` where there is nothing.
+    """
+    found: list[Container] = []
+    for source in sources:
+        try:
+            before = len(found)
+            found += _containers_of(source, match)
+        except (ValueError, OSError) as error:
+            raise _invalid(f"{source!r} cannot be read: {error}") from None
+        if len(found) == before:
+            raise _invalid(f"{source!r}: there are no pictures, archives, tables or listings")
+    stems = Stems()
+    return [
+        replace(
+            container,
+            ordinal=ordinal,
+            prefix=_prefix(container, stems, ordinal) if len(found) > 1 else "",
+        )
+        for ordinal, container in enumerate(found)
+    ]
+
+
+def _prefix(container: Container, stems: Stems, ordinal: int) -> str:
+    name = container.place.name
+    if container.kind != "folder":
+        lower = name.lower()
+        end = max((e for e in _KINDS if lower.endswith(e)), key=len)
+        name = name[: -len(end)] or name
+    return stems.take(safe_name(name or "root"), ordinal)
+
+
+def _containers_of(source: str, match: str) -> Iterator[Container]:
+    place = Place.parse(source)
+    magic = _MAGIC.search(place.path)
+    if magic and place.entry() is None:
+        root, pattern = _split_glob(place)
+        yield from _in_folder(root, pattern, match)
+        return
+    entry = place.entry()
+    if entry is not None:
+        kind = kind_of(place.name)
+        if kind is None:
+            yield Container(0, place.parent, "folder", entry.size, pattern=place.name)
+        else:
+            yield Container(0, place, kind, entry.size, entry.changed_ns)
+    elif place.is_folder():
+        yield from _in_folder(place, "", match)
+    else:
+        raise ValueError("there is no such file or folder")
+
+
+def _split_glob(place: Place) -> tuple[Place, str]:
+    parts = place.path.split("/")
+    first = next(at for at, part in enumerate(parts) if _MAGIC.search(part))
+    return replace(place, path="/".join(parts[:first]) or "/"), "/".join(parts[first:])
+
+
+def _in_folder(root: Place, pattern: str, match: str) -> Iterator[Container]:
+    wanted = glob_matcher(pattern)
+    loose = 0
+    has_loose = False
+    archives: list[Container] = []
+    for entry in root.walk():
+        name = relative(entry, root)
+        if not wanted(name):
+            continue
+        kind = kind_of(name)
+        if kind is not None and entry.size >= 0:
+            archives.append(Container(0, entry.place, kind, entry.size, entry.changed_ns))
+        elif is_wanted(name, match):
+            has_loose = True
+            loose += max(0, entry.size)
+    if has_loose:
+        yield Container(0, root, "folder", loose, pattern=pattern)
+    yield from archives
+
+
+def relative(entry: Entry, root: Place) -> str:
+    """The name of a file within the folder that was walked."""
+    return entry.place.path[len(root.path.rstrip("/")) + 1 :]
+
+
+def is_wanted(name: str, match: str) -> bool:
+    """Whether a member is to be worked on: by the user's glob, or by a picture's suffix."""
+    if not match:
+        return is_picture(name)
+    return fnmatch.fnmatchcase(name, match) or fnmatch.fnmatchcase(name.rpartition("/")[2], match)
+
+
+def glob_matcher(pattern: str) -> Callable[[str], bool]:
+    """`*` stays in its folder, `**/` is any folders; an empty pattern takes everything."""
+    if not pattern:
+        return lambda _: True
+    expression = ""
+    at = 0
+    while at < len(pattern):
+        if pattern.startswith("**/", at):
+            expression += r"(?:[^/]+/)*"
+            at += 3
+        elif pattern.startswith("**", at):
+            expression += ".*"
+            at += 2
+        elif pattern[at] == "*":
+            expression += "[^/]*"
+            at += 1
+        elif pattern[at] == "?":
+            expression += "[^/]"
+            at += 1
+        elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
+            inside = pattern[at + 1 : end].replace("\\", "\\\\")
+            inside = f"^{inside[1:]}" if inside[0] == "!" else inside
+            expression += f"[{inside}]"
+            at = end + 1
+        else:
+            expression += re.escape(pattern[at])
+            at += 1
+    compiled = re.compile(expression)
+    return lambda name: compiled.fullmatch(name) is not None
+
+
+def _invalid(detail: str) -> InvalidParameters:
+    return InvalidParameters(detail, (FieldError("sources", detail),))

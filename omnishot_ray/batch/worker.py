@@ -1,0 +1,239 @@
+"""One shard from its members to its commit record: read, make, write, commit."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from time import monotonic, perf_counter, time
+
+from omnishot_ray.batch.commits import Commit, Commits
+from omnishot_ray.batch.engine import Engine
+from omnishot_ray.batch.job import BatchJob
+from omnishot_ray.batch.manifest import (
+    MANIFEST,
+    TIMINGS,
+    Counts,
+    ManifestRow,
+    TimingRow,
+    count_rows,
+    table_of,
+)
+from omnishot_ray.batch.members import Fault, Member, Shard
+from omnishot_ray.batch.outputs import Writer, open_writer
+from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.reading import read_members
+from omnishot_ray.errors import OmnishotError
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, Timings
+from omnishot_ray.protocol import Outcome
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What became of a shard; small, for the one who counts."""
+
+    container: int
+    ordinal: int
+    counts: Counts
+    bytes_of_members: int
+    was_done: bool
+    """In an earlier run."""
+    took_ms: float = 0.0
+    cpu_ms: float = 0.0
+    """Of the engine: decode, transform, encode."""
+    worker: str = ""
+    first_error: str = ""
+
+
+class Worker:
+    """Works on shards, one after the other, with one engine process."""
+
+    def __init__(self, job: BatchJob, niceness: int = 0, name: str = "") -> None:
+        self._job = job
+        self._out = Place.parse(job.out)
+        self._commits = Commits(self._out)
+        self._name = name
+        self._engine: Engine[_Picture] = Engine(
+            job.renditions, job.limits, job.time_limit_s, niceness
+        )
+
+    @property
+    def engine_pid(self) -> int | None:
+        """Of the process that does the pixels."""
+        return self._engine.pid
+
+    def start(self) -> None:
+        """Start the engine's process before the first shard comes."""
+        self._engine.start()
+
+    def close(self) -> None:
+        """End the engine's process."""
+        self._engine.close()
+
+    def find_done(self, shard: Shard) -> ShardReport | None:
+        """The report of a shard that an earlier run has committed."""
+        commit = self._commits.find(shard)
+        if commit is None:
+            return None
+        counts, planned = commit.counts, commit.bytes_of_members
+        return ShardReport(shard.container.ordinal, shard.ordinal, counts, planned, True)
+
+    def run(self, shard: Shard) -> ShardReport:
+        """Make, write and commit a shard. Raises `OSError` where the output cannot be written."""
+        started = perf_counter()
+        stale = self._commits.stale_outputs(shard)
+        writer = open_writer(self._out, self._job.to, shard)
+        rows: list[ManifestRow] = []
+        timings: list[TimingRow] = []
+        for picture, outcome in self._engine.outcomes(_pictures(shard, self._job)):
+            made = _record(shard, picture, outcome, self._job, writer)
+            rows += made
+            timings.append(_timing(shard, picture, outcome))
+        writer.finish()
+        for name in sorted(stale - {row.output for row in rows}):
+            (self._out / name).delete()
+        counts = count_rows(rows, shard.others)
+        planned = sum(max(0, member.size) for member in shard.members)
+        commit = Commit(shard.id, counts, planned)
+        self._commits.write(shard, commit, table_of(rows, MANIFEST), table_of(timings, TIMINGS))
+        return ShardReport(
+            shard.container.ordinal,
+            shard.ordinal,
+            counts,
+            planned,
+            False,
+            (perf_counter() - started) * 1000.0,
+            sum(row.decode_ms + row.transform_ms + row.encode_ms for row in timings),
+            self._name,
+            next((f"{row.member}: {row.detail}" for row in rows if row.error), ""),
+        )
+
+
+@dataclass(slots=True)
+class _Picture:
+    """A member on its way: its bytes, or why there are none."""
+
+    member: Member
+    data: bytes | None
+    fault: Fault | None
+    read_ms: float
+    began: float
+
+
+def _pictures(shard: Shard, job: BatchJob) -> Iterator[tuple[_Picture, bytes | None]]:
+    before = monotonic()
+    for member, data in read_members(shard, job):
+        now = monotonic()
+        read_ms = (now - before) * 1000.0
+        if isinstance(data, Fault):
+            yield _Picture(member, None, data, read_ms, now), None
+        else:
+            yield _Picture(member, data, None, read_ms, now), data
+        before = monotonic()
+
+
+def _record(
+    shard: Shard, picture: _Picture, outcome: Outcome | None, job: BatchJob, writer: Writer
+) -> list[ManifestRow]:
+    """The rows of one picture; its renditions go to the writer on the way."""
+    member, data = picture.member, picture.data
+    source = str(shard.container.place)
+    if data is None:
+        assert picture.fault is not None
+        fault = picture.fault
+        row = ManifestRow(source, member.name, member.index, "", "failed", fault.code, fault.detail)
+        return [row]
+    digest = hashlib.sha256(data).hexdigest()
+    if outcome is None or isinstance(outcome, OmnishotError):
+        error = outcome or OmnishotError("nothing was made")
+        row = ManifestRow(
+            source, member.name, member.index, "", "failed", error.code, str(error), digest, "",
+            len(data),
+        )  # fmt: skip
+        return [_copied(row, picture, writer) if job.on_error == "copy" else row]
+    rows = []
+    for options, made in zip(job.renditions, outcome.renditions, strict=True):
+        row = _row(source, member, data, digest, outcome, options, made, writer)
+        if isinstance(made, Rendition):
+            writer.add_row(row, made.data)
+        rows.append(row)
+    if job.on_error == "copy" and all(row.error for row in rows):
+        rows.append(_copied(rows[-1], picture, writer))
+    return rows
+
+
+def _row(
+    source: str,
+    member: Member,
+    data: bytes,
+    digest: str,
+    result: Result,
+    options: Options,
+    made: Rendition | FailedRendition,
+    writer: Writer,
+) -> ManifestRow:
+    row = ManifestRow(
+        source,
+        member.name,
+        member.index,
+        made.name,
+        "ok",
+        sha256_in=digest,
+        bytes_in=len(data),
+        width_in=result.source.width,
+        height_in=result.source.height,
+        format_in=result.source.format.value,
+    )
+    if isinstance(made, FailedRendition):
+        return replace(row, status="failed", error=made.error.code, detail=str(made.error))
+    output, entry = writer.add(member.stem, made.name, made.format.extension, made.data)
+    crop = made.crop or (None, None, None, None)
+    return replace(
+        row,
+        sha256_out=hashlib.sha256(made.data).hexdigest(),
+        bytes_out=len(made.data),
+        width=made.width,
+        height=made.height,
+        format=made.format.value,
+        quality="lossless" if options.lossless else str(options.quality or ""),
+        crop_x=crop[0],
+        crop_y=crop[1],
+        crop_width=crop[2],
+        crop_height=crop[3],
+        frames=made.frames,
+        output=output,
+        entry=entry,
+    )
+
+
+def _copied(row: ManifestRow, picture: _Picture, writer: Writer) -> ManifestRow:
+    """The row of a picture that failed, whose file is handed on as it came."""
+    data = picture.data
+    assert data is not None
+    suffix = PurePosixPath(picture.member.name).suffix.lower().lstrip(".")
+    extension = suffix if suffix.isascii() and suffix.isalnum() and len(suffix) <= 5 else "bin"
+    output, entry = writer.add(picture.member.stem, "original", extension, data)
+    copied = ManifestRow(
+        row.source, row.member, row.index, "original", "copied", row.error, row.detail,
+        row.sha256_in, row.sha256_in, len(data), len(data), output=output, entry=entry,
+    )  # fmt: skip
+    writer.add_row(copied, data)
+    return copied
+
+
+def _timing(shard: Shard, picture: _Picture, outcome: Outcome | None) -> TimingRow:
+    spent = outcome.timings if isinstance(outcome, Result) else Timings()
+    return TimingRow(
+        source=str(shard.container.place),
+        member=picture.member.name,
+        index=picture.member.index,
+        finished_at=time(),
+        read_ms=picture.read_ms,
+        decode_ms=spent.decode,
+        transform_ms=spent.transform,
+        encode_ms=spent.encode,
+        total_ms=(monotonic() - picture.began) * 1000.0 + picture.read_ms,
+    )

@@ -1,0 +1,95 @@
+"""The engine's process: what ends or hangs it costs its own picture."""
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omnishot_ray.batch.engine import Engine
+from omnishot_ray.errors import CorruptImage, EngineUnavailable, TaskTimeout
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.pipeline import Result, process
+from tests import batches
+
+HOSTILE = Path(__file__).resolve().parents[1] / "data" / "hostile"
+BOMB = (HOSTILE / "bomb_jpeg_progressive_4000x4000_4000scans.jpg").read_bytes()
+"""Takes some seconds where nobody counts its scans."""
+LAX = Limits(max_scans=10_000)
+
+
+class Mortal(Engine[str]):
+    """Its children may take two seconds of CPU time from when they are ready; then Linux kills."""
+
+    def _wait_until_ready(self, pipe) -> None:
+        super()._wait_until_ready(pipe)
+        assert self.pid is not None
+        ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        used = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+        limit = int(used) + 2
+        resource.prlimit(self.pid, resource.RLIMIT_CPU, (limit, limit))
+
+
+def kinds(outcomes: Iterator[tuple[str, object]]) -> dict[str, object]:
+    return {tag: type(outcome) if outcome is not None else None for tag, outcome in outcomes}
+
+
+def test_outcomes_are_those_of_the_engine_in_order() -> None:
+    pictures = [(str(n), batches.photo(n)) for n in range(6)]
+    pictures.insert(2, ("broken", b"\xff\xd8\xff broken"))
+    with Engine[str](batches.SMALL, Limits(), 30) as engine:
+        made = list(engine.outcomes([*pictures, ("none", None)]))
+    assert [tag for tag, _ in made] == ["0", "1", "broken", "2", "3", "4", "5", "none"]
+    for tag, outcome in made:
+        if tag == "broken":
+            assert isinstance(outcome, CorruptImage)
+        elif tag == "none":
+            assert outcome is None
+        else:
+            assert isinstance(outcome, Result)
+            alone = process(batches.photo(int(tag)), batches.SMALL, Limits())
+            assert outcome.renditions == alone.renditions
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_a_picture_that_hangs_is_tried_twice_and_ended(place: int) -> None:
+    pictures = [(str(n), batches.photo(n)) for n in range(4)]
+    pictures.insert(place, ("bomb", BOMB))
+    with Engine[str](batches.SMALL, LAX, 0.5) as engine:
+        made = kinds(engine.outcomes(pictures))
+    assert made.pop("bomb") is TaskTimeout
+    assert set(made.values()) == {Result}
+    assert list(made) == ["0", "1", "2", "3"]
+
+
+def test_a_picture_that_ends_its_process_is_tried_twice() -> None:
+    pictures = [("0", batches.photo(0)), ("bomb", BOMB), ("1", batches.photo(1))]
+    with Mortal(batches.SMALL, LAX, 60) as engine:
+        made = kinds(engine.outcomes(pictures))
+    assert made == {"0": Result, "bomb": EngineUnavailable, "1": Result}
+
+
+def test_a_process_that_was_killed_once_costs_nothing() -> None:
+    with Engine[str](batches.SMALL, Limits(), 30) as engine:
+
+        def pictures() -> Iterator[tuple[str, bytes]]:
+            for n in range(8):
+                if n in (1, 2, 6):
+                    assert engine.pid is not None
+                    os.kill(engine.pid, signal.SIGKILL)
+                yield str(n), batches.photo(n)
+
+        made = kinds(engine.outcomes(pictures()))
+    assert made == dict.fromkeys(map(str, range(8)), Result)
+
+
+def test_the_process_ends_with_the_engine() -> None:
+    engine = Engine[str](batches.SMALL, Limits(), 30)
+    assert kinds(engine.outcomes([("0", batches.photo())])) == {"0": Result}
+    pid = engine.pid
+    assert pid is not None
+    engine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
