@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from benchmarks.serving.chart import WIDTH, Line, Panel, draw, nice
+from omnishot_ray.load.chart import WIDTH, Line, Panel, draw, nice
 
 
 @pytest.mark.parametrize(
