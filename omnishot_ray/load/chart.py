@@ -7,8 +7,10 @@ from html import escape
 
 WIDTH, PANEL_HEIGHT = 860, 130
 _LEFT, _RIGHT, _TOP, _GAP, _BOTTOM = 60, 20, 34, 26, 34
-COLOURS = ("#1f77b4", "#d62728", "#7f7f7f", "#2ca02c")
+COLOURS = ("#1f77b4", "#d62728", "#7f7f7f", "#2ca02c", "#9467bd", "#ff7f0e")
 _POINTS = WIDTH - _LEFT - _RIGHT
+_SHORT_MIN = 3.0
+"""Below this the time axis has seconds."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ def _path(line: Line, seconds: Sequence[float], bottom: float, highest: float) -
 
 def _time_axis(seconds: Sequence[float], y: float) -> list[str]:
     minutes = seconds[-1] / 60.0
+    if minutes < _SHORT_MIN:
+        step = next(step for step in (1, 2, 5, 10, 20) if seconds[-1] / step <= 16 or step == 20)
+        return [
+            _text(_LEFT + _POINTS * second / seconds[-1], y + 18, f"{second} s", "middle")
+            for second in range(0, int(seconds[-1]) + 1, step)
+        ]
     step = next(step for step in (1, 2, 5, 10, 30, 60) if minutes / step <= 16 or step == 60)
     return [
         _text(_LEFT + _POINTS * minute / minutes, y + 18, f"{minute} min", "middle")

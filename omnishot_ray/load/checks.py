@@ -16,12 +16,10 @@ SHED = "status 429"
 NO_ANSWER = "no answer"
 
 
-def judge(
-    ask: Ask, status: int, headers: Mapping[str, str], body: bytes, decode: bool = False
-) -> str:
+def judge(ask: Ask, status: int, body: bytes, decode: bool = False) -> str:
     """What is wrong with an answer, in few words; `RIGHT` when nothing is.
 
-    `headers` have names in lower case. With `decode` all pixels of the pictures are read too.
+    With `decode` all pixels of the pictures are read too.
     """
     if status == 0:
         return NO_ANSWER
