@@ -140,6 +140,7 @@ class Starting:
         self._node_ready_at: list[float] = [0.0]
 
     def want(self, target: int, now_s: float) -> None:
+        """Have so many, from now on."""
         cluster = self._cluster
         del self._ready_at[target:]
         del self._node_ready_at[math.ceil(target / cluster.cores_per_node) :]
@@ -151,6 +152,7 @@ class Starting:
             self._ready_at.append(there)
 
     def count(self, now_s: float) -> int:
+        """Those that are there."""
         return sum(ready <= now_s for ready in self._ready_at)
 
 

@@ -328,17 +328,14 @@ class Service:
         return Signals(
             queued_ms=sum(one.queue.waiting_ms for one in self.gateways),
             waiting=waiting,
-            active=sum(sum(one.out.values()) for one in self.gateways)
-            / max(1, len(self.replicas)),
+            active=sum(sum(one.out.values()) for one in self.gateways) / max(1, len(self.replicas)),
             cpu=min(1.0, max(0.0, now - then) / span),
             p95_ms=max(late, default=0.0),
             offered=sum(one.arrivals.cores(now_s) for one in self.gateways),
         )
 
 
-def run_closed(
-    service: Service, traffic: Traffic, shape: Shape, first: int = 0
-) -> Answers:
+def run_closed(service: Service, traffic: Traffic, shape: Shape, first: int = 0) -> Answers:
     """Visitors who think, ask, and wait for the answer, as many as the shape says."""
     env = service.env
 

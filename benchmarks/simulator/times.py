@@ -1,8 +1,8 @@
 """How long each step of a request takes: of the engine by the cost model or measured here, of the
-rest by what `docs/architecture.md` has measured."""
+rest by what `docs/architecture.md` has measured.
+"""
 
 import json
-
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -102,5 +102,3 @@ def measure_engine(
         measured[name] = sorted(taken[1:])[repeats // 2]
         say(f"{measured[name]:8.1f} ms  {name}")
     return measured
-
-

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping
 
+import pillow_avif  # noqa: F401
 from PIL import Image
 
 from omnishot_ray.imaging.formats import Format, sniff

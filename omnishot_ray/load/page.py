@@ -7,7 +7,7 @@ from typing import Any
 from omnishot_ray.load.chart import Line, Panel, draw
 
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;
 color:#1b1f24;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
@@ -95,7 +95,9 @@ def plot(report: Mapping[str, Any]) -> str:
             Panel("CPU of the service, cores", [line("cpu", "cpu")]),
             Panel("memory of the service, MB", [line("memory", "memory_mb")]),
         ]
-    panels.append(Panel("errors a second", _error_lines(rows)))
+    errors = _error_lines(rows)
+    title = "errors a second" if len(errors) > 1 else f"errors a second: {errors[0].name}"
+    panels.append(Panel(title, errors))
     return draw(report["what"], [float(row["at"] + 1) for row in rows], panels)
 
 

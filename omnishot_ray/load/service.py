@@ -40,26 +40,26 @@ def own_service(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str
             start_new_session=True,
         )
         try:
-            _wait_until_ready(process, url)
+            if fault := _wait_until_ready(process, url):
+                log.seek(0)
+                tail = log.read().strip().splitlines()[-10:]
+                raise LoadTestFailed("\n".join([fault, *tail]))
             yield url, process.pid
-        except LoadTestFailed as failure:
-            log.seek(0)
-            tail = log.read().strip().splitlines()[-10:]
-            raise LoadTestFailed("\n".join([str(failure), *tail])) from None
         finally:
             _stop(process)
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> str:
+    """Empty, or why it is not."""
     until = monotonic() + _READY_S
     while monotonic() < until:
         if process.poll() is not None:
-            raise LoadTestFailed(f"The service ended with code {process.returncode}.")
+            return f"The service ended with code {process.returncode}."
         with suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
             if answer.status == 200:
-                return
+                return ""
         sleep(0.1)
-    raise LoadTestFailed(f"The service was not ready within {_READY_S:g} s.")
+    return f"The service was not ready within {_READY_S:g} s."
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -1,4 +1,7 @@
-"""The Locust user: sends what the traffic model says, and judges what comes back."""
+"""The Locust user: sends what the traffic model says, and judges what comes back.
+
+Importing it patches the process for gevent, as importing Locust does.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -10,13 +13,12 @@ from locust import FastHttpUser, task
 
 from omnishot_ray.load import checks
 from omnishot_ray.load.answers import Answer
-from omnishot_ray.load.pictures import numbered
+from omnishot_ray.load.messages import pack, read_queue_ms
 from omnishot_ray.load.traffic import Ask, Traffic
 
 _JOB_S = 60.0
 """How long a job may take."""
 _JOB_POLL_S = 0.25
-_BOUNDARY = "omnishot-load-5d1f"
 
 
 def make_visitor(
@@ -108,28 +110,3 @@ def make_visitor(
             return "job without an end"
 
     return Visitor
-
-
-def pack(ask: Ask) -> tuple[str, bytes]:
-    """Content type and body of a request."""
-    data, mime = numbered(ask.picture, ask.number), ask.picture.format.mime
-    if ask.wrap == "raw":
-        return mime, data
-    parts = [f'name="file"; filename="picture"\r\nContent-Type: {mime}\r\n\r\n'.encode() + data]
-    if ask.wrap == "job":
-        parts.append(b'name="job"\r\nContent-Type: application/json\r\n\r\n' + ask.job.encode())
-    head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; ".encode()
-    body = b"".join(head + part + b"\r\n" for part in parts) + f"--{_BOUNDARY}--\r\n".encode()
-    return f"multipart/form-data; boundary={_BOUNDARY}", body
-
-
-def read_queue_ms(headers: Mapping[str, str]) -> float:
-    """`queue` of `Server-Timing`; 0 where it is not told."""
-    for part in headers.get("server-timing", "").split(","):
-        name, _, value = part.strip().partition(";dur=")
-        if name == "queue":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 0.0

@@ -88,10 +88,9 @@ def main() -> int:
 
     _say({"ready": True})
     sys.stdin.readline()
-    # Locust's own starts a greenlet that ends when `tick` says so.
     runner.start_shape()
     until = monotonic() + order["seconds"] + 5.0
-    while monotonic() < until and not runner.shape_greenlet.ready():
+    while monotonic() < until and runner.shape_greenlet is not None:
         gevent.sleep(_FLUSH_S)
         flush()
     runner.quit()
