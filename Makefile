@@ -52,9 +52,8 @@ quality: setup-dev ## Bytes and CPU of our encoders and sharp's at equal quality
 autoscaling: setup-dev ## Loads on a simulated cluster of 64 nodes: how the Resizers follow
 	@$(BIN)/python -m benchmarks.serving.autoscaling $(ARGS)
 
-loadtest: setup-dev ## 20 s of mixed load by 8 Locust users on the service that runs on PORT
-	@$(BIN)/locust -f benchmarks/load/locustfile.py --headless --only-summary \
-		-u 8 -r 8 -t 20s --host http://127.0.0.1:$(PORT) $(ARGS)
+loadtest: setup-dev ## A load test with its report in out/ (ARGS='--shape spike'); starts the service
+	@$(BIN)/omnishot loadtest $(ARGS)
 
 lock: ## Lock the dependencies anew (needs uv)
 	@scripts/lock

@@ -46,7 +46,10 @@ Progress = Callable[[float, int, Sequence[Answer]], None]
 
 def has_locust() -> bool:
     """Whether the optional dependency is there."""
-    return importlib.util.find_spec("locust") is not None
+    try:
+        return importlib.util.find_spec("locust") is not None
+    except ValueError:  # None in its place
+        return False
 
 
 def is_loopback(url: str) -> bool:
