@@ -3,7 +3,8 @@
     locust -f benchmarks/load/locustfile.py --headless -u 8 -r 8 -t 20s --host http://127.0.0.1:8000
 
 Every answer is checked. Goes to 127.0.0.1 unless --host says otherwise. `MIX` in the environment
-names another mix, `SEED` another seed. Jobs are left out: `omnishot loadtest` sends them where the service has them.
+names another mix, `SEED` another seed. Jobs are left out; `omnishot loadtest` sends them where the
+service has them.
 """
 
 import os

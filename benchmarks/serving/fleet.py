@@ -134,10 +134,10 @@ class _Service:
 class Starting:
     """Replicas on their way: at once wanted, later there."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, running: int = 1) -> None:
         self._cluster = cluster
-        self._ready_at: list[float] = [0.0]
-        self._node_ready_at: list[float] = [0.0]
+        self._ready_at = [0.0] * running
+        self._node_ready_at = [0.0] * math.ceil(running / cluster.cores_per_node)
 
     def want(self, target: int, now_s: float) -> None:
         """Have so many, from now on."""

@@ -295,8 +295,8 @@ class Service:
         self.answers.rows.append((at_ms, float(self.env.now) - at_ms, how))
 
     def _scale(self, config: AutoscaleConfig) -> Iterator[Any]:
-        starting, state, target = Starting(Cluster()), State(), self.layout.replicas
-        starting.want(target, 0.0)
+        target, state = self.layout.replicas, State()
+        starting = Starting(Cluster(cores_per_node=self.layout.cores), target)
         reports: deque[tuple[float, Signals]] = deque()
         usage: deque[tuple[float, float]] = deque([(0.0, 0.0)])
         seen, tick = Signals(complete=False), 0

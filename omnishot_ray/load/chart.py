@@ -29,8 +29,16 @@ class Panel:
     lines: Sequence[Line]
 
 
-def draw(title: str, seconds: Sequence[float], panels: Sequence[Panel]) -> str:
-    """The whole picture. All lines have as many values as there are `seconds`."""
+Tick = tuple[float, str]
+
+
+def draw(
+    title: str, seconds: Sequence[float], panels: Sequence[Panel], ticks: Sequence[Tick] = ()
+) -> str:
+    """The whole picture. All lines have as many values as there are `seconds`.
+
+    Where the axis is not one of time, `ticks` are its places and what is written there.
+    """
     height = _TOP + len(panels) * (PANEL_HEIGHT + _GAP) + _BOTTOM - _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -40,7 +48,9 @@ def draw(title: str, seconds: Sequence[float], panels: Sequence[Panel]) -> str:
     ]
     for number, panel in enumerate(panels):
         parts += _panel(panel, seconds, _TOP + number * (PANEL_HEIGHT + _GAP))
-    parts += _time_axis(seconds, height - _BOTTOM)
+    parts += (
+        _axis(seconds, ticks, height - _BOTTOM) if ticks else _time_axis(seconds, height - _BOTTOM)
+    )
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -72,6 +82,10 @@ def _path(line: Line, seconds: Sequence[float], bottom: float, highest: float) -
         value = max(line.values[first : first + group])
         points.append(f"{x:.1f},{bottom - PANEL_HEIGHT * value / highest:.1f}")
     return "M" + "L".join(points)
+
+
+def _axis(places: Sequence[float], ticks: Sequence[Tick], y: float) -> list[str]:
+    return [_text(_LEFT + _POINTS * at / places[-1], y + 18, text, "middle") for at, text in ticks]
 
 
 def _time_axis(seconds: Sequence[float], y: float) -> list[str]:
