@@ -31,6 +31,8 @@ from omnishot_ray.serving.scaling import AutoscaleConfig
 RIGHT, SHED, LOST = "right", "shed", "lost"
 _PRIORITY = 5
 _MAX_DEATHS = 2
+_REST_MS = 20.0
+"""How often the work comes that there is without any requests."""
 _CACHE_ENTRIES = 2_600
 """128 MiB of results of 50 kB."""
 
@@ -250,6 +252,8 @@ class Service:
         self._grow(layout.replicas)
         if layout.most_replicas and layout.most_replicas > layout.replicas:
             self.env.process(self._scale(autoscale or AutoscaleConfig()))
+        if times.background:
+            self.env.process(self._rest())
         for at_s, number in layout.failures:
             self.env.process(self._fail(at_s, number))
 
@@ -261,6 +265,12 @@ class Service:
             self.replicas.pop()  # what it has it finishes
         for gateway in self.gateways:
             gateway.pump()
+
+    def _rest(self) -> Iterator[Any]:
+        thread = Thread(self.nodes[0])
+        while True:
+            yield self.env.timeout(_REST_MS)
+            yield from thread.run(self.times.background * _REST_MS)
 
     def _fail(self, at_s: float, number: int) -> Iterator[Any]:
         yield self.env.timeout(at_s * 1000)

@@ -42,6 +42,8 @@ class Times:
     hop_far_ms: float = 1.0
     client_ms: float = 0.0
     """Of the load itself, where it shares the cores."""
+    background: float = 0.0
+    """Cores that the service takes when nobody asks for anything."""
     noise: float = NOISE
     """Standard deviation of the logarithm of a task's time over its mean."""
 

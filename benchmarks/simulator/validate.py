@@ -10,12 +10,12 @@ one is missed. On a machine that does nothing else; takes about five minutes.
 
 import argparse
 import os
-import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 
 import psutil
 
@@ -31,7 +31,7 @@ from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
 from omnishot_ray.load.watch import Watch
 
 GOAL = 0.15
-WARM_S = 4.0
+WARM_S, IDLE_S = 4.0, 4.0
 LOADS: tuple[tuple[str, int], ...] = (("usual", 2), ("usual", 8), ("plain", 4))
 """Mixes and users that are predicted."""
 _CALIBRATION = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
@@ -67,9 +67,13 @@ def shape_of(users: int, seconds: float) -> Shape:
     return Shape("validate", "two stages", stages, Thresholds(), think_s=0.05)
 
 
-def measure(url: str, pid: int, mix: Mix, users: int, seconds: float) -> dict[str, float]:
-    """Throughput and p95 of a load, and core-ms a request of the service and of the load."""
-    before = _children_s()
+def measure(
+    url: str, pid: int, mix: Mix, users: int, seconds: float, idle: float = 0.0
+) -> dict[str, float]:
+    """Throughput and p95 of a load, and core-ms a request of the service and of the load.
+
+    `idle` are cores that the service takes without any.
+    """
     with Watch(psutil.Process(pid)) as watch:
         run = run_shape(shape_of(users, seconds), url, mix, decode_every=50)
     step = build_report(run, watch.seen, {})["steps"][1]
@@ -80,19 +84,23 @@ def measure(url: str, pid: int, mix: Mix, users: int, seconds: float) -> dict[st
     return {
         "rps": step["rps"],
         "p95": step["p95"],
-        "service_ms": cpu / step["rps"] * 1000.0,
-        "client_ms": (_children_s() - before) / max(1, len(run.answers)) * 1000.0,
+        "service_ms": max(0.0, cpu - idle) / step["rps"] * 1000.0,
+        "client_ms": run.cpu_s / max(1, len(run.answers)) * 1000.0,
     }
 
 
-def _children_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def measure_idle(pid: int) -> float:
+    """Cores that the service takes while nobody asks for anything."""
+    with Watch(psutil.Process(pid)) as watch:
+        sleep(IDLE_S)
+    looks = watch.seen[1:]
+    return sum(one.cpu for one in looks) / max(1, len(looks))
 
 
 def calibrate(url: str, pid: int, engine: dict[str, float], seconds: float) -> Times:
     """What a request costs beside its pixels, from a load of cheap ones."""
-    seen = measure(url, pid, _CALIBRATION, 2, seconds)
+    idle = measure_idle(pid)
+    seen = measure(url, pid, _CALIBRATION, 2, seconds, idle)
     library = drawn_library()
     asks, count = Traffic(library, _CALIBRATION).visitor(0), 500
     asked = [next(asks) for _ in range(count)]
@@ -100,7 +108,12 @@ def calibrate(url: str, pid: int, engine: dict[str, float], seconds: float) -> T
     megabytes = sum(len(ask.picture.data) for ask in asked) / count / 1e6
     plain = Times(engine=engine)
     edge = max(0.1, seen["service_ms"] - pixels - plain.byte_ms * megabytes)
-    return replace(plain, edge_ms=round(edge, 3), client_ms=round(seen["client_ms"], 3))
+    return replace(
+        plain,
+        edge_ms=round(edge, 3),
+        client_ms=round(seen["client_ms"], 3),
+        background=round(idle, 3),
+    )
 
 
 def compare(cores: int, url: str, pid: int, times: Times, seconds: float) -> list[Compared]:
@@ -184,7 +197,8 @@ def _page(rows: Sequence[Compared], times: Times) -> str:
             *map(line, rows),
             "",
             f"Beside the pixels a request took {times.edge_ms:g} core-ms of the service and "
-            f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone.",
+            f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone; "
+            f"idle, the service took {times.background:g} cores.",
             "",
         ]
     )

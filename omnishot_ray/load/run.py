@@ -32,12 +32,13 @@ class LoadTestFailed(Exception):
 
 @dataclass
 class Run:
-    """All answers, and the users by the second."""
+    """All answers, the users by the second, and the CPU time that the load itself took."""
 
     shape: Shape
     started_at: float = 0.0
     answers: list[Answer] = field(default_factory=list)
     users: list[tuple[float, int]] = field(default_factory=list)
+    cpu_s: float = 0.0
 
 
 Progress = Callable[[float, int, Sequence[Answer]], None]
@@ -154,6 +155,7 @@ def _gather(
 ) -> None:
     deadline = monotonic() + _READY_S
     ready, ended, users = 0, 0, dict.fromkeys(range(len(workers)), 0)
+    cpu_s = dict.fromkeys(range(len(workers)), 0.0)
     while ended < len(workers):
         try:
             number, said = lines.get(timeout=max(0.0, deadline - monotonic()))
@@ -172,7 +174,8 @@ def _gather(
                     _tell(worker, "go")
         else:
             fresh = [Answer(*row) for row in said["answers"]]
-            users[number] = said["users"]
+            users[number], cpu_s[number] = said["users"], said["cpu_s"]
+            run.cpu_s = sum(cpu_s.values())
             run.answers += fresh
             run.users.append((time(), sum(users.values())))
             if on_progress:

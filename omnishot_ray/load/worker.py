@@ -13,7 +13,7 @@ import logging  # noqa: E402
 import resource  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
-from time import monotonic  # noqa: E402
+from time import monotonic, process_time  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
@@ -84,10 +84,12 @@ def main() -> int:
     def flush() -> None:
         rows = [answer.as_row() for answer in answers]
         answers.clear()
-        _say({"users": runner.user_count, "answers": rows})
+        cpu_s = process_time() - began_s
+        _say({"users": runner.user_count, "answers": rows, "cpu_s": round(cpu_s, 4)})
 
     _say({"ready": True})
     sys.stdin.readline()
+    began_s = process_time()
     runner.start_shape()
     until = monotonic() + order["seconds"] + 5.0
     while monotonic() < until and runner.shape_greenlet is not None:
