@@ -107,7 +107,7 @@ def test_pods_have_the_environment_of_the_code(manifest, name: str) -> None:
     (container,) = pods(manifest)[name]["containers"]
     given = {entry["name"]: entry.get("value") for entry in container["env"]}
     assert RAY_ENVIRONMENT.items() <= given.items()
-    assert given["RAY_AUTH_MODE"] == "token"
+    assert manifest["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
     assert given["OMNISHOT_API_KEYS"] is None, "keys come from a secret"
 
 
