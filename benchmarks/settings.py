@@ -87,9 +87,9 @@ def measure(setting: Setting, value: str, seconds: float) -> Figures:
     """The service with this value under the load of the setting."""
     stages = (Stage(setting.users, WARM_S), Stage(setting.users, seconds))
     shape = Shape("settings", setting.name, stages, Thresholds(), think_s=0.0)
-    with own_service(setting.environment(value)) as (url, pid):
-        with Watch(psutil.Process(pid)) as watch:
-            run = run_shape(shape, url, setting.mix, decode_every=200)
+    service = own_service(setting.environment(value))
+    with service as (url, pid), Watch(psutil.Process(pid)) as watch:
+        run = run_shape(shape, url, setting.mix, decode_every=200)
     step = build_report(run, watch.seen, {})["steps"][1]
     if step["failures"] > step["shed"]:
         raise SystemExit(f"{setting.name}={value}: wrong answers: {step['errors']}")
