@@ -55,10 +55,13 @@ class Node:
             return
         thread.virtual_ms = max(thread.virtual_ms, self._least_ms - _LAG_MS)
         while ms > 0:
-            part = min(ms, _SLICE_MS)
             with self._pool.request(priority=thread.virtual_ms) as core:
                 yield core
-                self._least_ms = max(self._least_ms, thread.virtual_ms)
-                yield self.env.timeout(part)
-            thread.virtual_ms += part / thread.weight
-            ms -= part
+                while ms > 0:
+                    self._least_ms = max(self._least_ms, thread.virtual_ms)
+                    part = min(ms, _SLICE_MS)
+                    yield self.env.timeout(part)
+                    thread.virtual_ms += part / thread.weight
+                    ms -= part
+                    if self._pool.queue and self._pool.queue[0].priority < thread.virtual_ms:
+                        break  # another has had less
