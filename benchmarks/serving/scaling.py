@@ -147,9 +147,9 @@ def reactions(run: Run, seen: Sequence[Seen]) -> list[str]:
         at_s = one.at_s - run.started_at
         if one.replicas == replicas:
             continue
-        since, event = (
-            (at_s - begins_s, "more load") if at_s < ends_s else (at_s - ends_s, "its end")
-        )
+        since, event = at_s - begins_s, "more load"
+        if one.replicas < replicas and at_s >= ends_s:
+            since, event = at_s - ends_s, "its end"
         lines.append(f"| {replicas} → {one.replicas}, after {event} | {since:.1f} |")
         replicas = one.replicas
     wrong = sum(not one.is_right and not one.is_shed for one in run.answers)

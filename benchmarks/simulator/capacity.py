@@ -90,9 +90,10 @@ def mean_ms(traffic: Traffic, times: Times, count: int = 4000) -> float:
 def find_capacity(cores: int, traffic: Traffic, times: Times, quick: bool) -> Row:
     """The highest of the rates at which p95 and shedding are within their limits."""
     ideal = cores * 1000.0 / mean_ms(traffic, times)
-    seconds = 5.0 if quick else 40.0 if cores <= 8 else 20.0
+    seconds = 5.0 if quick else 40.0 if cores <= 8 else 20.0 if cores <= 64 else 12.0
     best: Row | None = None
-    for share in SHARES[:: 3 if quick else 1]:
+    shares = SHARES[::3] if quick else SHARES if cores <= 64 else SHARES[3:]
+    for share in shares:
         service = Service(layout(cores), times)
         answers = run_open(service, traffic, share * ideal, seconds)
         figures = answers.figures(seconds / 4, seconds)
@@ -219,10 +220,7 @@ def scaling_section(traffic: Traffic, times: Times, quick: bool) -> tuple[list[s
     """Load that comes at once to a service that is scaled."""
     seconds, cores = 20.0 if quick else 150.0, 64
     rate = 0.5 * cores * 1000.0 / mean_ms(traffic, times)
-    service = Service(
-        layout(cores, replicas=SCALED_FROM, most_replicas=cores),
-        times,
-    )
+    service = Service(layout(cores, replicas=SCALED_FROM, most_replicas=cores), times)
     answers = run_open(service, traffic, rate, seconds)
     lines = ["| second | resizers | right/s | p95 ms | 429 |", "|---:|" + "---:|" * 4]
     replicas = {round(at_s): count for at_s, count in answers.replicas}
@@ -274,7 +272,7 @@ def capacity_plot(rows: Sequence[Row]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a look in a minute; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="a look; writes nothing")
     parser.add_argument("--times", type=Path, help="measured service times")
     given = parser.parse_args()
     times = read_times(given.times) if given.times else Times()
@@ -391,8 +389,8 @@ def _fill(text: str) -> list[str]:
     return lines[1:]
 
 
-def _say(text: str) -> None:
-    print(f"{text} …", file=sys.stderr, flush=True)
+def _say(what: str) -> None:
+    print(f"{what} …", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from urllib.parse import urlencode
 
 from omnishot_ray.imaging.geometry import Size, plan_rendition
@@ -151,10 +151,14 @@ def _job(library: Library, chance: random.Random, number: int, think_s: float) -
 
 
 def _expect(picture: Picture, given: Mapping[str, str | int]) -> Expected:
+    return _plan(picture.width, picture.height, tuple(given.items()))
+
+
+@cache
+def _plan(width: int, height: int, given: tuple[tuple[str, str | int], ...]) -> Expected:
     options = parse_options(dict(given))
-    size = plan_rendition(Size(picture.width, picture.height), options).output
-    name = str(given.get("platform", ""))
-    return Expected(*size, str(options.format), name)
+    size = plan_rendition(Size(width, height), options).output
+    return Expected(*size, str(options.format), str(dict(given).get("platform", "")))
 
 
 _KINDS: Mapping[str, Callable[[Library, random.Random, int, float], Ask]] = {

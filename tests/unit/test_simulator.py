@@ -35,11 +35,11 @@ def test_a_single_server_waits_as_theory_says(load: float) -> None:
     config = DispatchConfig(inline_ms=1e6, inline_waiting_ms=1e12)
     rate = load / cost_ms * 1000.0
     service = Service(Layout(gateways=1), times, config)
-    answers = run_open(service, ONE_KIND, rate, 6000.0 / rate)
+    answers = run_open(service, ONE_KIND, rate, 4000.0 / rate)
     waited = mean(ms for _, ms, _ in answers.rows) - cost_ms
     second_moment = cost_ms**2 * math.exp(spread**2)
     expected = rate / 1000.0 * second_moment / (2 * (1 - load))
-    assert waited == pytest.approx(expected, rel=0.2)
+    assert waited == pytest.approx(expected, rel=0.25)
 
 
 def test_cores_are_shared_by_weight() -> None:
