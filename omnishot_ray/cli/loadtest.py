@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -46,7 +48,12 @@ class Wanted:
 def run_loadtest(wanted: Wanted) -> int:
     """Run it and say what came of it. Returns the exit code."""
     if not has_locust():
-        return _complain("locust is missing; install it: pip install 'omnishot-ray[load]'", 3)
+        return _complain(
+            "Locust is missing: run `make setup-dev`, or install it into this environment with "
+            f"`{sys.executable} -m pip install locust psutil`.",
+            3,
+        )
+    signal.signal(signal.SIGTERM, _end)  # what was started here ends with us
     try:
         shape = _shape(wanted)
         earlier = _read_earlier(wanted.beside)
@@ -75,9 +82,12 @@ def run_loadtest(wanted: Wanted) -> int:
     return 0 if report["passed"] else 1
 
 
-def _shape(wanted: Wanted) -> Shape:
-    from dataclasses import replace
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    sys.exit(128 + number)
 
+
+def _shape(wanted: Wanted) -> Shape:
     shape = build_shape(wanted.shape, wanted.users, wanted.seconds)
     changed = {
         name: value
