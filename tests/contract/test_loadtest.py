@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from omnishot_ray.load.run import run_shape
+from omnishot_ray.load.shapes import Shape, Stage, Thresholds
+from omnishot_ray.load.traffic import Mix
+
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = """
 import sys, uvicorn
@@ -37,6 +41,37 @@ class Wrong(BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Wrong).serve_forever()
 """
+
+JOBS = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Jobs(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    asked = {}
+    def answer(self, status, document, **headers):
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in headers.items(): self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if b'name="file"' not in body or b'name="job"' not in body:
+            return self.answer(400, {})
+        number = len(self.asked)
+        self.asked[number] = 0
+        self.answer(202, {"id": number}, Location=f"/api/jobs/{number}")
+    def do_GET(self):
+        number = int(self.path.rpartition("/")[2])
+        self.asked[number] += 1
+        end = "failed" if number % 3 == 2 else "completed"
+        status = "active" if self.asked[number] < 2 else end
+        self.answer(200, {"status": status, "variants": [{}, {}]})
+    def log_message(self, *_): pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Jobs).serve_forever()
+"""
+"""Jobs by their contract: asked twice they are done, every third fails."""
 
 
 def _start(source: str) -> tuple[subprocess.Popen[bytes], int]:
@@ -118,6 +153,20 @@ def test_wrong_answers_fail_it(wrong: str, tmp_path) -> None:
     document = json.loads(run.stdout)
     assert document["totals"]["failures"] == document["totals"]["requests"] > 0
     assert "not a picture" in document["totals"]["errors"]
+
+
+def test_jobs_are_followed_to_their_end() -> None:
+    process, port = _start(JOBS)
+    try:
+        shape = Shape("jobs", "jobs", (Stage(3, 4.0),), Thresholds(), think_s=0.0)
+        run = run_shape(shape, f"http://127.0.0.1:{port}", Mix({"job": 1}))
+    finally:
+        process.kill()
+        process.wait()
+    problems = [answer.problem for answer in run.answers]
+    assert set(problems) == {"", "job failed"}
+    assert 0.2 < problems.count("job failed") / len(problems) < 0.5
+    assert min(answer.ms for answer in run.answers) > 200, "the time is that of the whole job"
 
 
 @pytest.mark.parametrize(
