@@ -4,7 +4,7 @@ BIN := .venv/bin
 PORT ?= 8000
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench fuzz memory peers quality autoscaling loadtest lock clean
+.PHONY: help setup setup-dev serve test test-fast lint format typecheck bench engine capacity scaling fuzz memory peers quality autoscaling loadtest lock clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,8 +34,17 @@ format: setup-dev ## Format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup-dev ## The engine alone: every row of the peers in one process
+bench: setup-dev ## What got slower or faster since the baseline, in at most ten minutes
+	@$(BIN)/python -m benchmarks.guard $(ARGS)
+
+engine: setup-dev ## The engine alone: every row of the peers in one process
 	@$(BIN)/python -m benchmarks.engine $(ARGS)
+
+capacity: setup-dev ## What clusters carry, simulated: writes docs/capacity.md
+	@$(BIN)/python -m benchmarks.simulator.capacity $(ARGS)
+
+scaling: setup-dev ## Replicas, autoscaling and nodes of the real service on this machine
+	@$(BIN)/python -m benchmarks.serving.scaling $(ARGS)
 
 fuzz: setup-dev ## 20 000 broken files through the engine; what it should not do is kept in out/fuzz
 	@$(BIN)/python -m benchmarks.fuzz $(ARGS)
@@ -52,9 +61,8 @@ quality: setup-dev ## Bytes and CPU of our encoders and sharp's at equal quality
 autoscaling: setup-dev ## Loads on a simulated cluster of 64 nodes: how the Resizers follow
 	@$(BIN)/python -m benchmarks.serving.autoscaling $(ARGS)
 
-loadtest: setup-dev ## 20 s of mixed load by 8 Locust users on the service that runs on PORT
-	@$(BIN)/locust -f benchmarks/load/locustfile.py --headless --only-summary \
-		-u 8 -r 8 -t 20s --host http://127.0.0.1:$(PORT) $(ARGS)
+loadtest: setup-dev ## A load test with its report in out/ (ARGS='--shape spike'); starts the service
+	@$(BIN)/omnishot loadtest $(ARGS)
 
 lock: ## Lock the dependencies anew (needs uv)
 	@scripts/lock

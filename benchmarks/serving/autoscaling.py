@@ -11,9 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.machine import page_head
-from benchmarks.serving.chart import Line, Panel, draw
 from benchmarks.serving.fleet import Cluster, Run, Sample, Scenario, simulate
 from benchmarks.serving.mix import pooled_costs
+from omnishot_ray.load.chart import Line, Panel, draw
 from omnishot_ray.serving.scaling import AutoscaleConfig
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

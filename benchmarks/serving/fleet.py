@@ -23,7 +23,7 @@ TICK_S = 0.25
 REPORT_S = 1.0
 LATE_S = 1.5
 """A report waits up to a second to be recorded and up to a second to be pushed."""
-_NOISE = 0.22
+NOISE = 0.22
 """Standard deviation of the logarithm of true over estimated cost (half of them within ±15 %,
 `benchmarks/results/cost.md`)."""
 
@@ -131,15 +131,16 @@ class _Service:
             heapq.heappush(self._ends, (self.now + takes_ms / 1000.0, arrived_s))
 
 
-class _Starting:
+class Starting:
     """Replicas on their way: at once wanted, later there."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, running: int = 1) -> None:
         self._cluster = cluster
-        self._ready_at: list[float] = [0.0]
-        self._node_ready_at: list[float] = [0.0]
+        self._ready_at = [0.0] * running
+        self._node_ready_at = [0.0] * math.ceil(running / cluster.cores_per_node)
 
     def want(self, target: int, now_s: float) -> None:
+        """Have so many, from now on."""
         cluster = self._cluster
         del self._ready_at[target:]
         del self._node_ready_at[math.ceil(target / cluster.cores_per_node) :]
@@ -151,6 +152,7 @@ class _Starting:
             self._ready_at.append(there)
 
     def count(self, now_s: float) -> int:
+        """Those that are there."""
         return sum(ready <= now_s for ready in self._ready_at)
 
 
@@ -198,13 +200,13 @@ def simulate(
     chance = random.Random(seed)
     mean_s = sum(c * w for c, w in zip(*costs, strict=True)) / sum(costs[1]) / 1000.0
     service = _Service(DispatchConfig().queue, cluster.gateways)
-    starting, signals, state, run = _Starting(cluster), _Signals(service), State(), Run()
+    starting, signals, state, run = Starting(cluster), _Signals(service), State(), Run()
     target, most = 1, cluster.nodes * cluster.cores_per_node
     for tick in range(round(scenario.duration_s / TICK_S)):
         begin_s, end_s = tick * TICK_S, (tick + 1) * TICK_S
         for at_s in _arrivals(scenario.offered(begin_s) / mean_s, begin_s, chance):
             (cost_ms,) = chance.choices(*costs)
-            service.arrive(at_s, cost_ms, cost_ms * math.exp(chance.gauss(0.0, _NOISE)))
+            service.arrive(at_s, cost_ms, cost_ms * math.exp(chance.gauss(0.0, NOISE)))
         service.advance(end_s)
         service.resize(starting.count(end_s))
         fleet = Fleet(service.running, target, 1, most)

@@ -234,6 +234,46 @@ def doctor(port: int, as_json: bool) -> None:
     sys.exit(report(examine(port), as_json=as_json))
 
 
+@main.command()
+@click.option(
+    "--shape",
+    default="steps",
+    show_default=True,
+    type=click.Choice(("steps", "rates", "knee", "spike", "soak", "thousand", "ten-thousand")),
+    help="How many users come when.",
+)
+@click.option("--url", help="A service that runs; without it one is started and ended.")
+@click.option("--users", type=click.IntRange(1, 10_000), help="At most so many at a time.")
+@click.option("--seconds", type=click.FloatRange(1, 7200), help="Length of one stage.")
+@click.option("--mix", default="usual", show_default=True, type=click.Choice(("usual", "plain")))
+@click.option("--seed", default=1, show_default=True, type=int)
+@click.option("--processes", type=click.IntRange(1, 64), help="Processes that send.")
+@click.option(
+    "--pictures",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of JPEG, PNG and WebP files to send instead of drawn ones.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The HTML page; its JSON goes beside it. [out/loadtest-SHAPE.html]",
+)
+@click.option(
+    "--beside",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The JSON of an earlier run, to compare with.",
+)
+@click.option("--most-errors", type=click.FloatRange(0, 1), help="Share that is still passed.")
+@click.option("--most-p95-ms", type=click.FloatRange(0), help="Of all right answers.")
+@click.option("--allow-remote", is_flag=True, help="Send load to another machine than this.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
+def loadtest(**given: Any) -> None:
+    """Send visitors to a service and report. Exit code 1 when a threshold is missed."""
+    from omnishot_ray.cli.loadtest import Wanted, run_loadtest
+
+    sys.exit(run_loadtest(Wanted(**given)))
+
+
 def _add_groups() -> None:
     from omnishot_ray.cli.dashboards import dashboards
 

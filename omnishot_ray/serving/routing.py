@@ -6,6 +6,8 @@ queue and nothing to probe: it takes the replica with the shortest line it knows
 Serve ships this module's code by value, so what it remembers lives in another one.
 """
 
+import random
+
 from ray.serve.request_router import (
     FIFOMixin,
     PendingRequest,
@@ -29,8 +31,14 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]
         candidate_replicas: list[RunningReplica],
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
-        """All candidates, the shortest line first, each a rank of its own."""
+        """All candidates, the shortest line first, each a rank of its own.
+
+        Ties go by chance: each gateway knows its own line best, and many of them with nothing at
+        any replica would all begin with the same one.
+        """
         del pending_request  # one batch is like the other
         lengths = self.replica_queue_len_cache
-        ranked = sorted(candidate_replicas, key=lambda r: lengths.get(r.replica_id) or 0)
+        ranked = sorted(
+            candidate_replicas, key=lambda r: (lengths.get(r.replica_id) or 0, random.random())
+        )
         return [[replica] for replica in ranked]

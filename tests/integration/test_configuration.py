@@ -21,6 +21,12 @@ def test_serve_config_is_valid() -> None:
     assert schema.applications[0].import_path == "omnishot_ray.app:build_app"
 
 
+def test_kuberay_manifest_holds_a_valid_serve_config() -> None:
+    manifest = yaml.safe_load((ROOT / "deploy" / "kuberay" / "rayservice.yaml").read_text())
+    schema = ServeDeploySchema.model_validate(yaml.safe_load(manifest["spec"]["serveConfigV2"]))
+    assert schema.applications[0].import_path == "omnishot_ray.app:build_app"
+
+
 def test_serve_run_gives_the_same_service(tmp_path) -> None:
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     port = free_port()

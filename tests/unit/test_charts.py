@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from benchmarks.serving.chart import WIDTH, Line, Panel, draw, nice
+from omnishot_ray.load.chart import WIDTH, Line, Panel, draw, nice
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,17 @@ def test_a_picture_holds_every_line() -> None:
         assert all(0 <= float(x) <= WIDTH and 0 <= float(y) <= height for x, y in points)
     texts = [text.text for text in picture.iter(f"{space}text")]
     assert {"a title", "up & <down>", "nothing", "0 min"} <= set(texts)
+
+
+def test_an_axis_may_be_of_something_else_than_time() -> None:
+    picture = ET.fromstring(
+        draw("cores", [1.0, 2.0], [Panel("p", [Line("a", [1, 2])])], [(1.0, "one"), (2.0, "two")])
+    )
+    texts = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"one", "two"} <= texts
+    assert not any(text and text.endswith("min") for text in texts)
+
+
+def test_a_short_axis_has_seconds() -> None:
+    picture = draw("short", [1.0, 2.0, 20.0], [Panel("p", [Line("a", [1, 2, 3])])])
+    assert ">20 s<" in picture

@@ -69,7 +69,7 @@ app.get("/health", (_request, response) => {
   response.json({ status: "ok", node: process.versions.node, sharp: sharp.versions.sharp, vips: sharp.versions.vips });
 });
 
-app.post("/optimize", body, async (request, response) => {
+app.post(["/optimize", "/api/optimize"], body, async (request, response) => {
   const { query } = request;
   const width = integer(query, "width", 1, MAX_SIDE);
   const height = integer(query, "height", 1, MAX_SIDE);

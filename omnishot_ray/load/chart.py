@@ -7,8 +7,10 @@ from html import escape
 
 WIDTH, PANEL_HEIGHT = 860, 130
 _LEFT, _RIGHT, _TOP, _GAP, _BOTTOM = 60, 20, 34, 26, 34
-COLOURS = ("#1f77b4", "#d62728", "#7f7f7f", "#2ca02c")
+COLOURS = ("#1f77b4", "#d62728", "#7f7f7f", "#2ca02c", "#9467bd", "#ff7f0e")
 _POINTS = WIDTH - _LEFT - _RIGHT
+_SHORT_MIN = 3.0
+"""Below this the time axis has seconds."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,16 @@ class Panel:
     lines: Sequence[Line]
 
 
-def draw(title: str, seconds: Sequence[float], panels: Sequence[Panel]) -> str:
-    """The whole picture. All lines have as many values as there are `seconds`."""
+Tick = tuple[float, str]
+
+
+def draw(
+    title: str, seconds: Sequence[float], panels: Sequence[Panel], ticks: Sequence[Tick] = ()
+) -> str:
+    """The whole picture. All lines have as many values as there are `seconds`.
+
+    Where the axis is not one of time, `ticks` are its places and what is written there.
+    """
     height = _TOP + len(panels) * (PANEL_HEIGHT + _GAP) + _BOTTOM - _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -38,7 +48,9 @@ def draw(title: str, seconds: Sequence[float], panels: Sequence[Panel]) -> str:
     ]
     for number, panel in enumerate(panels):
         parts += _panel(panel, seconds, _TOP + number * (PANEL_HEIGHT + _GAP))
-    parts += _time_axis(seconds, height - _BOTTOM)
+    parts += (
+        _axis(seconds, ticks, height - _BOTTOM) if ticks else _time_axis(seconds, height - _BOTTOM)
+    )
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -72,8 +84,18 @@ def _path(line: Line, seconds: Sequence[float], bottom: float, highest: float) -
     return "M" + "L".join(points)
 
 
+def _axis(places: Sequence[float], ticks: Sequence[Tick], y: float) -> list[str]:
+    return [_text(_LEFT + _POINTS * at / places[-1], y + 18, text, "middle") for at, text in ticks]
+
+
 def _time_axis(seconds: Sequence[float], y: float) -> list[str]:
     minutes = seconds[-1] / 60.0
+    if minutes < _SHORT_MIN:
+        step = next(step for step in (1, 2, 5, 10, 20) if seconds[-1] / step <= 16 or step == 20)
+        return [
+            _text(_LEFT + _POINTS * second / seconds[-1], y + 18, f"{second} s", "middle")
+            for second in range(0, int(seconds[-1]) + 1, step)
+        ]
     step = next(step for step in (1, 2, 5, 10, 30, 60) if minutes / step <= 16 or step == 60)
     return [
         _text(_LEFT + _POINTS * minute / minutes, y + 18, f"{minute} min", "middle")

@@ -1,0 +1,1 @@
+"""Locust scenarios and load runs that stand beside others."""

@@ -1,0 +1,399 @@
+"""The simulated service: visitors, gateways with caches and lanes, queue, replicas, nodes.
+
+Time is in milliseconds. The queue with its bound and batches, the judgement of overload, the rate
+of draining and the autoscaling are the service's own classes; simulated is what is around them: who
+is busy when. Not simulated: the split of a request over several replicas, the network, and requests
+that join an identical one in flight.
+"""
+
+import math
+import random
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import simpy
+
+from benchmarks.serving.fleet import LATE_S, REPORT_S, TICK_S, Cluster, Starting
+from benchmarks.simulator.cores import Node, Thread
+from benchmarks.simulator.times import Times, estimate, name_of
+from omnishot_ray.errors import Overloaded
+from omnishot_ray.load.shapes import Shape
+from omnishot_ray.load.traffic import Ask, Traffic
+from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
+from omnishot_ray.serving.dispatch import DispatchConfig
+from omnishot_ray.serving.load import Arrivals, Latencies
+from omnishot_ray.serving.overload import DrainRate, Overload
+from omnishot_ray.serving.queue import TaskQueue, Waiting
+from omnishot_ray.serving.scaling import AutoscaleConfig
+
+RIGHT, SHED, LOST = "right", "shed", "lost"
+_PRIORITY = 5
+_MAX_DEATHS = 2
+_REST_MS = 20.0
+"""How often the work comes that there is without any requests."""
+_CACHE_ENTRIES = 2_600
+"""128 MiB of results of 50 kB."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the service runs on. `shared`: everything on the cores of one machine, as at a desk."""
+
+    nodes: int = 1
+    cores: int = 2
+    gateways: int = 2
+    replicas: int = 1
+    most_replicas: int | None = None
+    """More than `replicas`: they are scaled."""
+    shared: bool = False
+    failures: tuple[tuple[float, int], ...] = ()
+    """Seconds at which a node dies, and which."""
+    redis: bool = False
+
+
+@dataclass
+class Answers:
+    """What came back: (ms since the beginning, latency in ms, how) of each request."""
+
+    rows: list[tuple[float, float, str]] = field(default_factory=list)
+    replicas: list[tuple[float, int]] = field(default_factory=list)
+    pooled: int = 0
+    hits: int = 0
+    redis_looks: int = 0
+    busy: dict[str, float] = field(default_factory=dict)
+    """Shares of the time that threads of a kind were busy."""
+
+    def figures(self, from_s: float = 0.0, until_s: float = math.inf) -> dict[str, float]:
+        """Right answers a second, p50, p95 and p99 in ms, and shares of what was not right."""
+        rows = [row for row in self.rows if from_s * 1000 <= row[0] < until_s * 1000]
+        right = sorted(ms for _, ms, how in rows if how == RIGHT)
+        last = max((row[0] for row in rows), default=0.0)
+        seconds = max(1e-9, min(until_s * 1000, last) - from_s * 1000) / 1000
+        return {
+            "rps": len(right) / seconds,
+            **{f"p{p}": _rank(right, p / 100) for p in (50, 95, 99)},
+            "shed": sum(how == SHED for *_, how in rows) / max(1, len(rows)),
+            "lost": sum(how == LOST for *_, how in rows),
+        }
+
+
+def _rank(ordered: Sequence[float], share: float) -> float:
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+@dataclass
+class _Work:
+    """A request in the service. `TaskQueue` wants `priority` and `data` of a task."""
+
+    ask: Ask
+    cost_ms: float
+    takes_ms: float
+    done: simpy.Event
+    priority: int = _PRIORITY
+    data: bytes = b""
+
+
+class _Outcome:
+    """Stands for the future of a task in the queue."""
+
+    def __init__(self, event: simpy.Event) -> None:
+        self.event = event
+
+    def done(self) -> bool:
+        return bool(self.event.triggered)
+
+
+class _Replica:
+    def __init__(self, node: Node) -> None:
+        self.thread = Thread(node, nice=5)
+        self.node = node
+
+
+class _Gateway:
+    """One gateway: an event loop, a thread for inline work, a queue, a cache."""
+
+    def __init__(self, service: "Service", node: Node) -> None:
+        self.service, self.env, self.node = service, service.env, node
+        self.loop, self.inline = Thread(node), Thread(node)
+        self.inline_ms = 0.0
+        self.open = 0
+        self.queue = TaskQueue(service.config.queue)
+        self.out: dict[_Replica, int] = {}
+        self.overload = Overload(service.config.overload, self.now_s)
+        self.drain = DrainRate(self.now_s)
+        self.latencies, self.arrivals = Latencies(), Arrivals()
+        self.cache: OrderedDict[tuple[str, int], None] = OrderedDict()
+
+    def now_s(self) -> float:
+        return float(self.env.now) / 1000.0
+
+    def serve(self, work: _Work) -> Iterator[Any]:
+        """The walk of a request; returns how it ended."""
+        times, config = self.service.times, self.service.config
+        yield from self.loop.run(times.edge_ms + times.byte_ms * len(work.data) / 1e6)
+        key = (name_of(work.ask), work.ask.number)
+        if self._look(key):
+            self.service.answers.hits += 1
+            return RIGHT
+        if work.cost_ms < config.loop_ms:
+            yield from self.loop.run(work.takes_ms)
+        elif work.cost_ms < config.inline_ms and self._has_room(work.cost_ms):
+            self.inline_ms += work.cost_ms
+            yield from self.inline.run(work.takes_ms)
+            self.inline_ms -= work.cost_ms
+        else:
+            how = yield from self._pooled(work)
+            if how != RIGHT:
+                return how
+        self._keep(key)
+        return RIGHT
+
+    def _has_room(self, cost_ms: float) -> bool:
+        limit_ms = self.service.config.inline_waiting_ms
+        return self.inline_ms == 0 or self.inline_ms + cost_ms <= limit_ms
+
+    def _look(self, key: tuple[str, int]) -> bool:
+        if key in self.cache:
+            self.cache.move_to_end(key)
+            return True
+        self.service.answers.redis_looks += self.service.layout.redis
+        return self.service.layout.redis and key in self.service.shared_cache
+
+    def _keep(self, key: tuple[str, int]) -> None:
+        for cache in (self.cache, self.service.shared_cache):
+            cache[key] = None
+            if len(cache) > _CACHE_ENTRIES * (1 if cache is self.cache else 100):
+                cache.popitem(last=False)
+
+    def _pooled(self, work: _Work) -> Iterator[Any]:
+        self.service.answers.pooled += 1
+        now_s = self.now_s()
+        self.arrivals.note(work.cost_ms, now_s)
+        waiting = Waiting(work, work.cost_ms, _Outcome(work.done), now_s)  # type: ignore[arg-type]
+        try:
+            self.queue.push(
+                waiting, self.drain.per_ms(len(self.service.replicas)), self.overload.lasts
+            )
+        except Overloaded:
+            self.overload.note(1.0)
+            return SHED
+        self.pump()
+        how = yield work.done
+        return how
+
+    def pump(self) -> None:
+        places = len(self.service.replicas) * self.service.config.batches_per_replica
+        while self.queue and sum(self.out.values()) < places:
+            batch = self.queue.pop_batch(places - sum(self.out.values()))
+            if batch:
+                replica = min(self.service.replicas, key=self._load)
+                self.out[replica] = self.out.get(replica, 0) + 1
+                self.drain.begin()
+                self.env.process(self._run_batch(replica, batch))
+        self.overload.note(self.queue.fill)
+
+    def _load(self, replica: _Replica) -> tuple[int, float]:
+        """What is at a replica from here; ties by chance, as in `serving/routing.py`."""
+        return self.out.get(replica, 0), self.service.chance.random()
+
+    def _run_batch(self, replica: _Replica, batch: Sequence[Waiting]) -> Iterator[Any]:
+        times = self.service.times
+        yield from self.loop.run(times.hop_ms)
+        yield from replica.thread.run(times.hop_far_ms)
+        for waiting in batch:
+            if replica.node.alive:
+                yield from replica.thread.run(waiting.task.takes_ms)  # type: ignore[union-attr]
+        self.out[replica] -= 1
+        self.drain.end(sum(waiting.cost_ms for waiting in batch))
+        now_s = self.now_s()
+        for waiting in batch:
+            outcome = waiting.outcome.event  # type: ignore[attr-defined]
+            if replica.node.alive:
+                self.latencies.note((now_s - waiting.enqueued_at) * 1000.0, now_s)
+                if not outcome.triggered:
+                    outcome.succeed(RIGHT)
+                continue
+            waiting.deaths += 1
+            if waiting.deaths < _MAX_DEATHS:
+                self.queue.push_back(waiting)
+            elif not outcome.triggered:
+                outcome.succeed(LOST)
+        self.pump()
+
+
+class Service:
+    """All of it, on one clock."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        times: Times,
+        config: DispatchConfig | None = None,
+        autoscale: AutoscaleConfig | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.env = simpy.Environment()
+        self.layout, self.times, self.config = layout, times, config or DispatchConfig()
+        self.answers = Answers()
+        self.shared_cache: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self.nodes = [
+            Node(self.env, layout.cores, layout.shared) for _ in range(max(1, layout.nodes))
+        ]
+        self.chance = random.Random(seed)
+        self._client = Thread(self.nodes[0])
+        self.gateways = [
+            _Gateway(self, self.nodes[number % len(self.nodes)])
+            for number in range(layout.gateways)
+        ]
+        self.replicas: list[_Replica] = []
+        self._costs: dict[str, float] = {}
+        self._grow(layout.replicas)
+        if layout.most_replicas and layout.most_replicas > layout.replicas:
+            self.env.process(self._scale(autoscale or AutoscaleConfig()))
+        if times.background:
+            self.env.process(self._rest())
+        for at_s, number in layout.failures:
+            self.env.process(self._fail(at_s, number))
+
+    def _grow(self, count: int) -> None:
+        while len(self.replicas) < count:
+            alive = [node for node in self.nodes if node.alive]
+            self.replicas.append(_Replica(alive[len(self.replicas) % len(alive)]))
+        while len(self.replicas) > count:
+            self.replicas.pop()  # what it has it finishes
+        for gateway in self.gateways:
+            gateway.pump()
+
+    def _rest(self) -> Iterator[Any]:
+        thread = Thread(self.nodes[0])
+        while True:
+            yield self.env.timeout(_REST_MS)
+            yield from thread.run(self.times.background * _REST_MS)
+
+    def _fail(self, at_s: float, number: int) -> Iterator[Any]:
+        yield self.env.timeout(at_s * 1000)
+        node = self.nodes[number]
+        node.alive = False
+        before = len(self.replicas)
+        self.replicas = [one for one in self.replicas if one.node.alive]
+        self.gateways = [one for one in self.gateways if one.node.alive]
+        lost = before - len(self.replicas)
+        yield self.env.timeout(Cluster().replica_start_s * 1000)
+        if any(one.alive for one in self.nodes):
+            self._grow(len(self.replicas) + lost)
+
+    def ask(self, ask: Ask, at_ms: float) -> Iterator[Any]:
+        """A request from its sending to its answer."""
+        name = name_of(ask)
+        if name not in self._costs:
+            self._costs[name] = estimate(ask)
+        cost_ms = self._costs[name]
+        mean_ms = self.times.engine.get(name, cost_ms)
+        spread = self.times.noise
+        takes_ms = mean_ms * math.exp(self.chance.gauss(-spread * spread / 2, spread))
+        if self.times.client_ms:
+            yield from self._client.run(self.times.client_ms)
+        gateway = min(self.gateways, key=lambda one: one.open)
+        gateway.open += 1
+        work = _Work(ask, cost_ms, takes_ms, self.env.event(), data=ask.picture.data)
+        how = yield from gateway.serve(work)
+        gateway.open -= 1
+        if not gateway.node.alive:
+            how = LOST
+        self.answers.rows.append((at_ms, float(self.env.now) - at_ms, how))
+
+    def _scale(self, config: AutoscaleConfig) -> Iterator[Any]:
+        target, state = self.layout.replicas, State()
+        starting = Starting(Cluster(cores_per_node=self.layout.cores), target)
+        reports: deque[tuple[float, Signals]] = deque()
+        usage: deque[tuple[float, float]] = deque([(0.0, 0.0)])
+        seen, tick = Signals(complete=False), 0
+        while True:
+            yield self.env.timeout(TICK_S * 1000)
+            now_s, tick = float(self.env.now) / 1000, tick + 1
+            if tick % round(REPORT_S / TICK_S) == 0:
+                usage.append((now_s, sum(one.thread.busy_ms for one in self.replicas) / 1000))
+                while usage[0][0] < now_s - SETTLE_S:
+                    usage.popleft()
+                reports.append((now_s, self._signals(usage, now_s)))
+                self.answers.replicas.append((now_s, len(self.replicas)))
+            while reports and reports[0][0] <= now_s - LATE_S:
+                seen = reports.popleft()[1]
+            most = self.layout.most_replicas or 1
+            fleet = Fleet(len(self.replicas), target, 1, most)
+            decision = decide(fleet, seen, state, config, now_s)
+            state = decision.state
+            if decision.replicas != target:
+                target = decision.replicas
+                starting.want(target, now_s)
+            self._grow(max(1, min(starting.count(now_s), most)))
+
+    def _signals(self, usage: "deque[tuple[float, float]]", now_s: float) -> Signals:
+        (then_s, then), (_, now) = usage[0], usage[-1]
+        span = max(now_s - then_s, 1e-9) * max(1, len(self.replicas))
+        waiting = sum(len(one.queue) for one in self.gateways)
+        late = [one.latencies.p95(now_s) for one in self.gateways if one.queue]
+        return Signals(
+            queued_ms=sum(one.queue.waiting_ms for one in self.gateways),
+            waiting=waiting,
+            active=sum(sum(one.out.values()) for one in self.gateways) / max(1, len(self.replicas)),
+            cpu=min(1.0, max(0.0, now - then) / span),
+            p95_ms=max(late, default=0.0),
+            offered=sum(one.arrivals.cores(now_s) for one in self.gateways),
+        )
+
+
+def run_closed(service: Service, traffic: Traffic, shape: Shape, first: int = 0) -> Answers:
+    """Visitors who think, ask, and wait for the answer, as many as the shape says."""
+    env = service.env
+
+    def visit(number: int, until_ms: float) -> Iterator[Any]:
+        asks = traffic.visitor(number)
+        while env.now < until_ms:
+            ask = next(asks)
+            yield env.timeout(ask.think_s * 1000)
+            if env.now >= until_ms:
+                return
+            yield from service.ask(ask, float(env.now))
+
+    def stages() -> Iterator[Any]:
+        number = first
+        for stage in shape.stages:
+            until_ms = env.now + stage.seconds * 1000
+            for _ in range(stage.users):
+                env.process(visit(number, until_ms))
+                number += 1
+            yield env.timeout(stage.seconds * 1000)
+
+    env.process(stages())
+    return _finish(service, shape.seconds)
+
+
+def run_open(
+    service: Service, traffic: Traffic, rate: float, seconds: float, seed: int = 1
+) -> Answers:
+    """So many requests a second on average, at times of chance, whatever becomes of them."""
+    env, chance, asks = service.env, random.Random(seed), traffic.visitor(0)
+
+    def arrive() -> Iterator[Any]:
+        while env.now < seconds * 1000:
+            yield env.timeout(chance.expovariate(rate) * 1000)
+            env.process(service.ask(next(asks), float(env.now)))
+
+    env.process(arrive())
+    return _finish(service, seconds)
+
+
+def _finish(service: Service, seconds: float) -> Answers:
+    service.env.run(until=seconds * 1000)
+    answers = service.answers
+    for name, threads in (
+        ("event loops", [one.loop for one in service.gateways]),
+        ("inline threads", [one.inline for one in service.gateways]),
+        ("resizers", [one.thread for one in service.replicas]),
+    ):
+        used = sum(min(thread.busy_ms, seconds * 1000) for thread in threads)
+        answers.busy[name] = used / (seconds * 1000) / max(1, len(threads))
+    return answers

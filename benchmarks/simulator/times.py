@@ -1,0 +1,106 @@
+"""How long each step of a request takes: of the engine by the cost model or measured here, of the
+rest by what `docs/architecture.md` has measured.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import process_time
+from urllib.parse import parse_qs, urlsplit
+
+from benchmarks.serving.fleet import NOISE
+from omnishot_ray.imaging.cost import estimate_ms
+from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.options import Options, parse_options
+from omnishot_ray.imaging.pipeline import process
+from omnishot_ray.load.pictures import Library
+from omnishot_ray.load.traffic import Ask, Mix, Traffic
+
+_INFO_MS = 7.0
+"""A description of a picture of 480×360 (`docs/architecture.md`)."""
+_SEEN = 4000
+"""Requests of a traffic that are looked at for all the ways there are to ask."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Core-milliseconds. `engine` by `name_of` a request; what is not there is estimated.
+
+    The defaults: `edge_ms` is HAProxy's and the gateway's share of a request beside the pixels
+    (8 connections, /health: 4 560/s on two cores), `hit_ms` what a cached picture takes (2 813/s
+    on two cores with the load on them), `byte_ms` the reading and hashing of a megabyte, `hop_ms`
+    what a batch costs the gateway that owns it and `hop_far_ms` the replica (1 to 5 together).
+    """
+
+    engine: Mapping[str, float] = field(default_factory=dict)
+    edge_ms: float = 0.3
+    byte_ms: float = 1.0
+    hit_ms: float = 0.35
+    hop_ms: float = 2.0
+    hop_far_ms: float = 1.0
+    client_ms: float = 0.0
+    """Of the load itself, where it shares the cores."""
+    background: float = 0.0
+    """Cores that the service takes when nobody asks for anything."""
+    noise: float = NOISE
+    """Standard deviation of the logarithm of a task's time over its mean."""
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
+
+
+def read_times(path: Path) -> Times:
+    """What `write` wrote."""
+    return Times(**json.loads(path.read_text()))
+
+
+def name_of(ask: Ask) -> str:
+    """The work of a request, whatever the number of its picture."""
+    return f"{ask.kind} {ask.picture.name} {ask.path}"
+
+
+def wanted_of(ask: Ask) -> list[Options]:
+    """The renditions of a request; none of `/api/info`."""
+    given = {name: values[0] for name, values in parse_qs(urlsplit(ask.path).query).items()}
+    if ask.kind in ("variants", "job"):
+        return [parse_options({"platform": one.name}) for one in ask.expected]
+    return [parse_options(given)] if ask.expected else []
+
+
+def estimate(ask: Ask) -> float:
+    """As the service's own cost model has it."""
+    wanted = wanted_of(ask)
+    if not wanted:
+        return _INFO_MS
+    return estimate_ms(len(ask.picture.data), read_header(ask.picture.data), wanted)
+
+
+def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
+    """One request for each different piece of work that a mix asks for."""
+    ways: dict[str, Ask] = {}
+    asks = Traffic(library, mix).visitor(0)
+    for _ in range(_SEEN):
+        ask = next(asks)
+        ways.setdefault(name_of(ask), ask)
+    return ways
+
+
+def measure_engine(
+    library: Library, mix: Mix, repeats: int = 5, say: Callable[[str], None] = print
+) -> dict[str, float]:
+    """Core-milliseconds of each piece of work: the median of `repeats` in this process."""
+    measured = {}
+    for name, ask in sorted(all_ways(library, mix).items()):
+        wanted, taken = wanted_of(ask), []
+        if not wanted:
+            continue
+        for _ in range(repeats + 1):
+            started = process_time()
+            process(ask.picture.data, wanted, Limits())
+            taken.append((process_time() - started) * 1000.0)
+        measured[name] = sorted(taken[1:])[repeats // 2]
+        say(f"{measured[name]:8.1f} ms  {name}")
+    return measured

@@ -1,0 +1,208 @@
+"""The simulation beside the running service, on one core and on two.
+
+    python -m benchmarks.simulator.validate [--seconds 30] [--write FILE] [--results DIR]
+
+First measures what the model needs: each piece of work of the engine in this process, the service's
+and the load's own CPU for a request of thumbnails. Then predicts loads that were not used for that,
+runs them, and compares throughput and p95; the goal is an error of at most 15 %. Exit code 1 when
+one is missed. On a machine that does nothing else; takes about five minutes.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import sleep
+
+import psutil
+
+from benchmarks import machine
+from benchmarks.simulator.model import Layout, Service, run_closed
+from benchmarks.simulator.times import Times, estimate, measure_engine, name_of
+from omnishot_ray.load.pictures import drawn_library
+from omnishot_ray.load.report import build_report
+from omnishot_ray.load.run import run_shape
+from omnishot_ray.load.service import own_service
+from omnishot_ray.load.shapes import Shape, Stage, Thresholds
+from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
+from omnishot_ray.load.watch import Watch
+
+GOAL = 0.15
+WARM_S, IDLE_S = 4.0, 4.0
+LOADS: tuple[tuple[str, int], ...] = (("usual", 2), ("usual", 8), ("plain", 4))
+"""Mixes and users that are predicted."""
+_CALIBRATION = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One load: measured and simulated."""
+
+    cores: int
+    mix: str
+    users: int
+    rps: tuple[float, float]
+    p95: tuple[float, float]
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Of the simulation, as shares of what was measured."""
+        return tuple(  # type: ignore[return-value]
+            (simulated - measured) / measured for measured, simulated in (self.rps, self.p95)
+        )
+
+
+def mix_of(name: str) -> Mix:
+    """A mix without jobs, which the model does not have."""
+    mix = MIXES[name]
+    return without(mix, {"job"}) if "job" in mix.weights else mix
+
+
+def shape_of(users: int, seconds: float) -> Shape:
+    """A stage that warms up, and one that counts."""
+    stages = (Stage(users, WARM_S), Stage(users, seconds))
+    return Shape("validate", "two stages", stages, Thresholds(), think_s=0.05)
+
+
+def measure(
+    url: str, pid: int, mix: Mix, users: int, seconds: float, idle: float = 0.0
+) -> dict[str, float]:
+    """Throughput and p95 of a load, and core-ms a request of the service and of the load.
+
+    `idle` are cores that the service takes without any.
+    """
+    with Watch(psutil.Process(pid)) as watch:
+        run = run_shape(shape_of(users, seconds), url, mix, decode_every=50)
+    step = build_report(run, watch.seen, {})["steps"][1]
+    if step["failures"] > step["shed"]:
+        raise SystemExit(f"wrong answers: {step['errors']}")
+    within = [one for one in watch.seen if one.at_s > run.started_at + WARM_S]
+    cpu = sum(one.cpu for one in within) / max(1, len(within))
+    return {
+        "rps": step["rps"],
+        "p95": step["p95"],
+        "service_ms": max(0.0, cpu - idle) / step["rps"] * 1000.0,
+        "client_ms": run.cpu_s / max(1, len(run.answers)) * 1000.0,
+    }
+
+
+def measure_idle(pid: int) -> float:
+    """Cores that the service takes while nobody asks for anything."""
+    with Watch(psutil.Process(pid)) as watch:
+        sleep(IDLE_S)
+    looks = watch.seen[1:]
+    return sum(one.cpu for one in looks) / max(1, len(looks))
+
+
+def calibrate(url: str, pid: int, engine: dict[str, float], seconds: float) -> Times:
+    """What a request costs beside its pixels, from a load of cheap ones."""
+    idle = measure_idle(pid)
+    seen = measure(url, pid, _CALIBRATION, 2, seconds, idle)
+    library = drawn_library()
+    asks, count = Traffic(library, _CALIBRATION).visitor(0), 500
+    asked = [next(asks) for _ in range(count)]
+    pixels = sum(engine.get(name_of(ask), estimate(ask)) for ask in asked) / count
+    megabytes = sum(len(ask.picture.data) for ask in asked) / count / 1e6
+    plain = Times(engine=engine)
+    edge = max(0.1, seen["service_ms"] - pixels - plain.byte_ms * megabytes)
+    return replace(
+        plain,
+        edge_ms=round(edge, 3),
+        client_ms=round(seen["client_ms"], 3),
+        background=round(idle, 3),
+    )
+
+
+def compare(cores: int, url: str, pid: int, times: Times, seconds: float) -> list[Compared]:
+    """Every load, simulated and measured."""
+    rows = []
+    for name, users in LOADS:
+        mix, shape = mix_of(name), shape_of(users, seconds)
+        layout = Layout(cores=cores, gateways=cores, replicas=cores, shared=True)
+        traffic = Traffic(drawn_library(), replace(mix, think_s=shape.think_s))
+        answers = run_closed(Service(layout, times), traffic, shape)
+        simulated = answers.figures(WARM_S, shape.seconds)
+        measured = measure(url, pid, mix, users, seconds)
+        row = Compared(
+            cores,
+            name,
+            users,
+            (measured["rps"], simulated["rps"]),
+            (measured["p95"], simulated["p95"]),
+        )
+        rows.append(row)
+        print(line(row), file=sys.stderr, flush=True)
+    return rows
+
+
+HEAD = (
+    "| cores | mix | users | measured/s | simulated/s | error | measured p95 ms | simulated p95 ms "
+    "| error |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|"
+)
+
+
+def line(row: Compared) -> str:
+    rate, late = row.errors
+    return (
+        f"| {row.cores} | {row.mix} | {row.users} | {row.rps[0]:.1f} | {row.rps[1]:.1f} | "
+        f"{rate:+.0%} | {row.p95[0]:.0f} | {row.p95[1]:.0f} | {late:+.0%} |"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measured load")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--write", type=Path, metavar="FILE", help="the service times, as JSON")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="write a Markdown page")
+    given = parser.parse_args()
+    library = drawn_library()
+    engine: dict[str, float] = {}
+    for mix in (*(mix_of(name) for name, _ in LOADS), _CALIBRATION):
+        engine |= measure_engine(library, mix, say=lambda text: print(text, file=sys.stderr))
+    available, rows = sorted(os.sched_getaffinity(0)), []
+    times = Times(engine=engine)
+    for cores in given.cores:
+        if cores > len(available):
+            print(f"{cores} cores are not here", file=sys.stderr)
+            return 3
+        os.sched_setaffinity(0, available[:cores])
+        settings = {
+            "OMNISHOT_RESIZERS__MIN_REPLICAS": str(cores),
+            "OMNISHOT_RESIZERS__MAX_REPLICAS": str(cores),
+            "OMNISHOT_GATEWAYS__REPLICAS": str(cores),
+        }
+        with own_service(settings) as (url, pid):
+            times = calibrate(url, pid, engine, given.seconds / 3)
+            rows += compare(cores, url, pid, times, given.seconds)
+    os.sched_setaffinity(0, available)
+    page = _page(rows, times)
+    print(page)
+    if given.write:
+        times.write(given.write)
+    if given.results:
+        (given.results / f"simulator_{datetime.now(UTC):%Y%m%d_%H%M%S}.md").write_text(page)
+    missed = [row for row in rows if max(map(abs, row.errors)) > GOAL]
+    return 1 if missed else 0
+
+
+def _page(rows: Sequence[Compared], times: Times) -> str:
+    return "\n".join(
+        [
+            machine.page_head("The simulation beside the running service"),
+            HEAD,
+            *map(line, rows),
+            "",
+            f"Beside the pixels a request took {times.edge_ms:g} core-ms of the service and "
+            f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone; "
+            f"idle, the service took {times.background:g} cores.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

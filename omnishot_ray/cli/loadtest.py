@@ -1,0 +1,266 @@
+"""`omnishot loadtest`: visitors of all kinds on a service, a report of what came of it."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import click
+
+from omnishot_ray.load.answers import Answer
+from omnishot_ray.load.page import write_page
+from omnishot_ray.load.report import Document, build_report, compare, read_earlier
+from omnishot_ray.load.run import LoadTestFailed, Run, has_locust, is_loopback, run_shape
+from omnishot_ray.load.service import answers_at, has_jobs, own_service
+from omnishot_ray.load.shapes import Shape, build_shape
+from omnishot_ray.load.traffic import MIXES, Mix, without
+
+_USERS_A_PROCESS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line says."""
+
+    shape: str
+    url: str | None = None
+    users: int | None = None
+    seconds: float | None = None
+    mix: str = "usual"
+    seed: int = 1
+    processes: int | None = None
+    pictures: Path | None = None
+    report: Path | None = None
+    beside: Path | None = None
+    most_errors: float | None = None
+    most_p95_ms: float | None = None
+    allow_remote: bool = False
+    as_json: bool = False
+
+
+def run_loadtest(wanted: Wanted) -> int:
+    """Run it and say what came of it. Returns the exit code."""
+    if not has_locust():
+        return _complain(
+            "Locust is missing: run `make setup-dev`, or install it into this environment with "
+            f"`{sys.executable} -m pip install locust psutil`.",
+            3,
+        )
+    signal.signal(signal.SIGTERM, _end)  # what was started here ends with us
+    try:
+        shape = _shape(wanted)
+        earlier = _read_earlier(wanted.beside)
+    except ValueError as error:
+        return _complain(str(error), 2)
+    if wanted.url:
+        url = wanted.url.rstrip("/")
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            return _complain(f"--url has to be as http://127.0.0.1:8000, not {url}", 2)
+        if not wanted.allow_remote and not is_loopback(url):
+            return _complain(
+                f"{url} is not this machine; load goes to others only with --allow-remote, "
+                "and only where you are allowed to send it.",
+                2,
+            )
+        if reason := answers_at(url):
+            return _complain(f"nobody answers at {url}: {reason}", 3)
+    try:
+        with _service(wanted.url) as (url, pid):
+            report = _measure(wanted, shape, url, pid)
+    except LoadTestFailed as failure:
+        return _complain(str(failure), 3)
+    if earlier is not None and wanted.beside:
+        report["beside"], report["compared"] = wanted.beside.name, compare(report, earlier)
+    _write(wanted, report)
+    return 0 if report["passed"] else 1
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    sys.exit(128 + number)
+
+
+def _shape(wanted: Wanted) -> Shape:
+    shape = build_shape(wanted.shape, wanted.users, wanted.seconds)
+    changed = {
+        name: value
+        for name, value in (
+            ("most_errors", wanted.most_errors),
+            ("most_p95_ms", wanted.most_p95_ms),
+        )
+        if value is not None
+    }
+    return replace(shape, thresholds=replace(shape.thresholds, **changed))
+
+
+def _read_earlier(path: Path | None) -> Any:
+    if path is None:
+        return None
+    try:
+        return read_earlier(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+@contextmanager
+def _service(url: str | None) -> Iterator[tuple[str, int | None]]:
+    """The one that runs, with its first process where that can be seen; or one of our own."""
+    if url is None:
+        _say("starting the service …")
+        with own_service() as started:
+            yield started
+        return
+    url = url.rstrip("/")
+    from omnishot_ray.load.watch import find_service
+
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    found = find_service(port) if is_loopback(url) else None
+    yield url, found.pid if found else None
+
+
+def _measure(wanted: Wanted, shape: Shape, url: str, pid: int | None) -> Document:
+    import psutil
+
+    from omnishot_ray.load.watch import Watch, machine
+
+    mix = MIXES[wanted.mix]
+    if "job" in mix.weights and not has_jobs(url):
+        mix = without(mix, {"job"})
+    about = {
+        "url": url,
+        "mix": wanted.mix,
+        "seed": wanted.seed,
+        "machine": machine(),
+        "users": shape.users,
+    }
+    if pid is None:
+        return build_report(_send(wanted, shape, url, mix), [], about)
+    with Watch(psutil.Process(pid)) as watch:
+        run = _send(wanted, shape, url, mix)
+    return build_report(run, watch.seen, about)
+
+
+def _send(wanted: Wanted, shape: Shape, url: str, mix: Mix) -> Run:
+    processes = wanted.processes or max(1, -(-shape.users // _USERS_A_PROCESS))
+    with _progress(shape, quiet=wanted.as_json) as on_progress:
+        return run_shape(
+            shape,
+            url,
+            mix,
+            seed=wanted.seed,
+            processes=processes,
+            pictures=wanted.pictures,
+            on_progress=on_progress,
+        )
+
+
+@contextmanager
+def _progress(shape: Shape, *, quiet: bool) -> Iterator[Any]:
+    """A bar on a terminal, a line for each stage elsewhere; nothing beside a JSON document."""
+    if quiet and not sys.stderr.isatty():
+        yield None
+        return
+    if not sys.stderr.isatty():
+        yield _Lines(shape).note
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(shape.name, total=shape.seconds, told="")
+        wrong = 0
+
+        def note(second: float, users: int, answers: Sequence[Answer]) -> None:
+            nonlocal wrong
+            wrong += sum(not one.is_right for one in answers)
+            told = f"{users} users, {len(answers)} answers/s, {wrong} wrong"
+            bar.update(task, completed=min(second, shape.seconds), told=told)
+
+        yield note
+
+
+class _Lines:
+    """A line when a stage begins."""
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._said = -1
+
+    def note(self, second: float, users: int, answers: Sequence[Answer]) -> None:
+        """Say it once."""
+        del users, answers
+        stage = self._shape.stage_at(second)
+        if stage is not None and stage > self._said:
+            self._said = stage
+            one = self._shape.stages[stage]
+            _say(f"{self._shape.name}: {one.users} users for {one.seconds:g} s")
+
+
+def _write(wanted: Wanted, report: Document) -> None:
+    page = wanted.report or Path("out") / f"loadtest-{wanted.shape}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(write_page(report))
+    page.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    if wanted.as_json:
+        sys.stdout.write(json.dumps(report) + "\n")
+        return
+    _print_table(report)
+    sys.stdout.write(f"Report: {page}, {page.with_suffix('.json')}\n")
+
+
+def _print_table(report: Document) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    titles = ("users", "requests", "failures", "success", "answers/s", "p50", "p95", "p99", "ΔMB")
+    table = Table(*titles, box=None, pad_edge=False)
+    for step in report["steps"]:
+        table.add_row(
+            str(step["users"]),
+            str(step["requests"]),
+            str(step["failures"]),
+            f"{100 * step['success_rate']:.2f} %",
+            f"{step['rps']:.1f}",
+            *(f"{step[name]:.0f} ms" for name in ("p50", "p95", "p99")),
+            f"{step['memory_delta_mb']:+.0f}" if "memory_delta_mb" in step else "",
+        )
+    console.print(table)
+    for row in report.get("compared", []):
+        then, now = row["rps"]
+        console.print(
+            f"{row['users']} users: {then:.1f} → {now:.1f} answers/s, "
+            f"p95 {row['p95'][0]:.0f} → {row['p95'][1]:.0f} ms beside {report['beside']}",
+            highlight=False,
+        )
+    for verdict in report["thresholds"]:
+        mark = "[green]✓[/]" if verdict["passed"] else "[red]✗[/]"
+        console.print(
+            f"{mark} {verdict['what']} {verdict['value']:g} ({verdict['sign']} "
+            f"{verdict['limit']:g})",
+            highlight=False,
+        )
+
+
+def _complain(text: str, code: int) -> int:
+    click.echo(f"omnishot: {text}", err=True)
+    return code
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + os.linesep)
+    sys.stderr.flush()

@@ -1,0 +1,238 @@
+"""The figures of a run: by step, by second, by kind, against thresholds and an earlier run."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from omnishot_ray import __version__
+from omnishot_ray.load.answers import Answer
+from omnishot_ray.load.run import Run
+from omnishot_ray.load.shapes import Thresholds
+from omnishot_ray.load.watch import Seen
+
+VERSION = 1
+_KNEE_GAIN = 1.1
+"""A step is beyond the knee when it brings less than a tenth more than the one before."""
+
+Document = dict[str, Any]
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """By nearest rank; 0 of nothing."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Document:
+    """The whole document, ready for JSON. `about` is kept as it is: URL, seed, machine."""
+    shape = run.shape
+    steps = _steps(run, seen)
+    verdicts = judge_run(shape.thresholds, run.answers, steps, seen)
+    document = {
+        "version": VERSION,
+        "omnishot": __version__,
+        "date": datetime.fromtimestamp(run.started_at, UTC).isoformat(timespec="seconds"),
+        "shape": shape.name,
+        "what": shape.what,
+        **about,
+        "steps": steps,
+        "totals": _figures(run.answers, shape.seconds),
+        "kinds": {
+            kind: _figures(answers, shape.seconds)
+            for kind, answers in sorted(_by_kind(run.answers).items())
+        },
+        "thresholds": verdicts,
+        "passed": all(verdict["passed"] for verdict in verdicts),
+        "seconds": _seconds(run, seen),
+    }
+    if shape.name == "knee":
+        document["knee"] = find_knee(steps)
+    return document
+
+
+def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
+    shape, by_stage = run.shape, defaultdict[int, list[Answer]](list)
+    for answer in run.answers:
+        # What comes in after the last second belongs to the last stage.
+        index = shape.stage_at(answer.at_s - run.started_at)
+        by_stage[len(shape.stages) - 1 if index is None else index].append(answer)
+    steps, begin_s = [], run.started_at
+    for index, stage in enumerate(shape.stages):
+        end_s = begin_s + stage.seconds
+        within = [one for one in seen if begin_s <= one.at_s <= end_s]
+        step: Document = {"users": stage.users, "seconds": stage.seconds}
+        step |= _figures(by_stage[index], stage.seconds)
+        if within:
+            step |= {
+                "cpu": round(sum(one.cpu for one in within) / len(within), 2),
+                "memory_mb": round(within[-1].memory_mb, 1),
+                "memory_delta_mb": round(within[-1].memory_mb - within[0].memory_mb, 1),
+                "replicas": max(one.replicas for one in within),
+            }
+        steps.append(step)
+        begin_s = end_s
+    return steps
+
+
+def _figures(answers: Sequence[Answer], seconds: float) -> Document:
+    """Of some answers. Percentiles are milliseconds of the right ones; rps counts those too."""
+    right = sorted(one.ms for one in answers if one.is_right)
+    problems = Counter(one.problem for one in answers if not one.is_right)
+    cached = sum(one.is_right and one.cache not in ("", "miss") for one in answers)
+    queued = sorted(one.queue_ms for one in answers if one.is_right)
+    return {
+        "requests": len(answers),
+        "failures": sum(problems.values()),
+        "shed": sum(one.is_shed for one in answers),
+        "success_rate": round(len(right) / len(answers), 5) if answers else 0.0,
+        "rps": round(len(right) / seconds, 2),
+        "p50": round(percentile(right, 0.50), 2),
+        "p95": round(percentile(right, 0.95), 2),
+        "p99": round(percentile(right, 0.99), 2),
+        "queue_p95": round(percentile(queued, 0.95), 2),
+        "cached": round(cached / len(right), 3) if right else 0.0,
+        "errors": dict(sorted(problems.items())),
+    }
+
+
+def _by_kind(answers: Sequence[Answer]) -> Mapping[str, list[Answer]]:
+    kinds = defaultdict[str, list[Answer]](list)
+    for answer in answers:
+        kinds[answer.kind].append(answer)
+    return kinds
+
+
+def _seconds(run: Run, seen: Sequence[Seen]) -> list[Document]:
+    """A row for each second; what is not known of one is as in the second before."""
+    count = math.ceil(run.shape.seconds)
+    answers: list[list[Answer]] = [[] for _ in range(count)]
+    for answer in run.answers:
+        second = min(int(answer.at_s - run.started_at), count - 1)
+        if second >= 0:
+            answers[second].append(answer)
+    users = {int(at_s - run.started_at): number for at_s, number in run.users}
+    looks = {int(one.at_s - run.started_at): one for one in seen}
+    rows: list[Document] = []
+    number, look = 0, None
+    for second in range(count):
+        number, look = users.get(second, number), looks.get(second, look)
+        row: Document = {"at": second, "users": number}
+        row |= _figures(answers[second], 1.0)
+        if look:
+            row |= {
+                "cpu": round(look.cpu, 2),
+                "memory_mb": round(look.memory_mb, 1),
+                "replicas": look.replicas,
+            }
+        rows.append(row)
+    return rows
+
+
+def judge_run(
+    thresholds: Thresholds,
+    answers: Sequence[Answer],
+    steps: Sequence[Document],
+    seen: Sequence[Seen],
+) -> list[Document]:
+    """A verdict for each threshold: what, value, limit, whether it passed."""
+    verdicts = [_verdict("answers", len(answers), 1, len(answers) >= 1, "≥")]
+    count = max(1, len(answers))
+    shed = sum(one.is_shed for one in answers) / count
+    errors = sum(not one.is_right for one in answers) / count - shed
+    verdicts.append(_most("share of errors", errors, thresholds.most_errors))
+    if thresholds.most_shed is not None:
+        verdicts.append(_most("share of 429", shed, thresholds.most_shed))
+    if thresholds.most_p95_ms is not None:
+        ordered = sorted(one.ms for one in answers if one.is_right)
+        verdicts.append(_most("p95, ms", percentile(ordered, 0.95), thresholds.most_p95_ms))
+    if thresholds.least_tail is not None:
+        first, last = steps[0]["rps"], steps[-1]["rps"]
+        value = last / first if first else 0.0
+        verdicts.append(
+            _verdict(
+                "throughput after, of before",
+                value,
+                thresholds.least_tail,
+                value >= thresholds.least_tail,
+                "≥",
+            )
+        )
+    if thresholds.most_slope_mb is not None and len(seen) > 2:
+        slope = slope_a_minute([(one.at_s, one.memory_mb) for one in seen])
+        verdicts.append(_most("memory, MB a minute", slope, thresholds.most_slope_mb))
+    return verdicts
+
+
+def _most(what: str, value: float, limit: float) -> Document:
+    return _verdict(what, value, limit, value <= limit, "≤")
+
+
+def _verdict(what: str, value: float, limit: float, passed: bool, sign: str) -> Document:
+    return {
+        "what": what,
+        "value": round(value, 5),
+        "limit": limit,
+        "sign": sign,
+        "passed": passed,
+    }
+
+
+def slope_a_minute(points: Sequence[tuple[float, float]], most: int = 300) -> float:
+    """Theil-Sen: the median slope of all pairs (Sen, JASA 63, 1968); of at most `most` points."""
+    chosen = points[:: max(1, len(points) // most)]
+    slopes = [
+        (value - before) / (at_s - before_s) * 60.0
+        for index, (at_s, value) in enumerate(chosen)
+        for before_s, before in chosen[:index]
+        if at_s > before_s
+    ]
+    return median(slopes) if slopes else 0.0
+
+
+def find_knee(steps: Sequence[Mapping[str, Any]]) -> Document:
+    """The last step that brought at least a tenth more throughput than the one before it."""
+    knee = steps[0]
+    for before, step in pairwise(steps):
+        if step["rps"] < _KNEE_GAIN * before["rps"]:
+            break
+        knee = step
+    return {"users": knee["users"], "rps": knee["rps"], "p95": knee["p95"]}
+
+
+def compare(document: Document, earlier: Mapping[str, Any]) -> list[Document]:
+    """Steps that both runs have, by their users; ratios of this one to the earlier."""
+    before = {step["users"]: step for step in earlier["steps"]}
+    rows = []
+    for step in document["steps"]:
+        old = before.get(step["users"])
+        if old is None:
+            continue
+        rows.append(
+            {
+                "users": step["users"],
+                **{
+                    name: (old.get(name), step.get(name))
+                    for name in ("success_rate", "rps", "p50", "p95", "p99", "memory_delta_mb")
+                },
+                "rps_ratio": _ratio(step["rps"], old["rps"]),
+                "p95_ratio": _ratio(step["p95"], old["p95"]),
+            }
+        )
+    return rows
+
+
+def _ratio(now: float, before: float) -> float | None:
+    return round(now / before, 3) if before else None
+
+
+def read_earlier(document: Any) -> Mapping[str, Any]:
+    """An earlier report. Raises ValueError when it is none."""
+    if not isinstance(document, dict) or not isinstance(document.get("steps"), list):
+        raise ValueError("the earlier report is none that `omnishot loadtest --json` wrote")
+    for step in document["steps"]:
+        if not isinstance(step, dict) or not {"users", "rps", "p50", "p95", "p99"} <= set(step):
+            raise ValueError("the earlier report has a step without users, rps or percentiles")
+    return document

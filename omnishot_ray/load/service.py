@@ -1,0 +1,91 @@
+"""A service of one's own for a load test: `omnishot serve` on a free port, ended afterwards."""
+
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from os import environ, killpg
+from time import monotonic, sleep
+
+import orjson
+
+from omnishot_ray.load.run import LoadTestFailed
+
+_READY_S = 120.0
+_STOP_S = 60.0
+
+
+@contextmanager
+def own_service(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str, int]]:
+    """Start it, wait until it is ready, and end it: its URL and first process.
+
+    `settings` by their names in the environment, `OMNISHOT_…`. Raises `LoadTestFailed`.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "omnishot_ray.cli", "serve", "--port", str(port)],
+            env={**environ, **(settings or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            if fault := _wait_until_ready(process, url):
+                log.seek(0)
+                tail = log.read().strip().splitlines()[-10:]
+                raise LoadTestFailed("\n".join([fault, *tail]))
+            yield url, process.pid
+        finally:
+            _stop(process)
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> str:
+    """Empty, or why it is not."""
+    until = monotonic() + _READY_S
+    while monotonic() < until:
+        if process.poll() is not None:
+            return f"The service ended with code {process.returncode}."
+        with suppress(OSError), urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
+            if answer.status == 200:
+                return ""
+        sleep(0.1)
+    return f"The service was not ready within {_READY_S:g} s."
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """As Ctrl-C does; what is left of its session afterwards is killed."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_STOP_S)
+    with suppress(ProcessLookupError):
+        killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def answers_at(url: str) -> str:
+    """Empty when something answers `/health` there, else what is the matter."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:
+            return "" if answer.status == 200 else f"/health says {answer.status}"
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def has_jobs(url: str) -> bool:
+    """Whether the service takes jobs, by its OpenAPI document."""
+    try:
+        with urllib.request.urlopen(f"{url}/openapi.json", timeout=10) as answer:
+            return "/api/jobs" in orjson.loads(answer.read()).get("paths", {})
+    except (urllib.error.URLError, OSError, ValueError):
+        return False

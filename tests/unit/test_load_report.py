@@ -1,0 +1,221 @@
+"""Shapes, verdicts, reports and pages of load tests."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omnishot_ray.load import checks
+from omnishot_ray.load.answers import Answer
+from omnishot_ray.load.page import plot, write_page
+from omnishot_ray.load.pictures import drawn_library
+from omnishot_ray.load.report import (
+    build_report,
+    compare,
+    find_knee,
+    percentile,
+    read_earlier,
+    slope_a_minute,
+)
+from omnishot_ray.load.run import Run, is_loopback
+from omnishot_ray.load.shapes import MOST_USERS, SHAPES, Shape, Stage, Thresholds, build_shape
+from omnishot_ray.load.traffic import Ask, Expected
+from omnishot_ray.load.watch import Seen
+from tests.corpus import DATA
+
+START = 1_000_000.0
+SHAPE = Shape("steps", "two steps & no more", (Stage(1, 2), Stage(5, 2)), Thresholds(0.01, 0.0))
+
+
+def answer(at: float, ms: float = 10.0, problem: str = "", cache: str = "") -> Answer:
+    return Answer(START + at, "thumbnail", ms, problem, queue_ms=1.0, cache=cache)
+
+
+def report(*answers: Answer, shape: Shape = SHAPE, seen=()):
+    run = Run(shape, START, list(answers), [(START + 0.5, 1), (START + 2.5, 5)])
+    return build_report(run, seen, {"url": "http://127.0.0.1:1", "seed": 1})
+
+
+def test_steps_have_what_came_in_their_time() -> None:
+    made = report(
+        answer(0.5), answer(1.5, 30.0), answer(2.5, cache="hit-memory"), answer(9.0, 20.0)
+    )
+    one, five = made["steps"]
+    assert (one["users"], one["requests"], one["failures"], one["rps"]) == (1, 2, 0, 1.0)
+    assert (one["p50"], one["p99"]) == (10.0, 30.0)
+    # What comes in after the end belongs to the last step.
+    assert (five["users"], five["requests"], five["cached"]) == (5, 2, 0.5)
+    assert made["passed"]
+    json.dumps(made)
+
+
+def test_wrong_answers_are_failures_and_429_is_told_apart() -> None:
+    made = report(answer(0.5), answer(0.6, problem=checks.SHED), answer(0.7, problem="wrong size"))
+    assert made["steps"][0]["failures"] == 2
+    assert made["steps"][0]["shed"] == 1
+    assert made["steps"][0]["errors"] == {"status 429": 1, "wrong size": 1}
+    verdicts = {verdict["what"]: verdict for verdict in made["thresholds"]}
+    assert verdicts["share of errors"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert verdicts["share of 429"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    assert not made["passed"]
+
+
+def test_a_run_without_an_answer_has_not_passed() -> None:
+    assert not report()["passed"]
+
+
+def test_a_service_that_does_not_come_back_has_not_passed() -> None:
+    shape = replace(SHAPE, thresholds=Thresholds(least_tail=0.8))
+    lively = [answer(second / 10) for second in range(20)]
+    assert not report(*lively, answer(3), shape=shape)["passed"]
+    assert report(*lively, *(answer(2 + s / 10) for s in range(20)), shape=shape)["passed"]
+
+
+def test_memory_and_replicas_are_told_by_step() -> None:
+    seen = [
+        Seen(START + at, cpu, memory, replicas, 2, 9)
+        for at, cpu, memory, replicas in ((0, 0.5, 100, 1), (1.9, 1.5, 140, 1), (3, 2, 150, 2))
+    ]
+    one, five = report(answer(0.5), seen=seen)["steps"]
+    assert (one["cpu"], one["memory_delta_mb"], one["replicas"]) == (1.0, 40.0, 1)
+    assert (five["memory_mb"], five["replicas"]) == (150, 2)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
+def test_percentiles_are_among_the_values(values: list[float], share: float) -> None:
+    ordered = sorted(values)
+    found = percentile(ordered, share)
+    assert found in ordered
+    assert sum(value <= found for value in ordered) >= share * len(ordered) - 1e-9
+
+
+def test_slope_is_not_moved_by_a_few_outliers() -> None:
+    points = [(float(second), 100 + second / 6.0) for second in range(120)]
+    points[50] = (50.0, 9000.0)
+    assert slope_a_minute(points) == pytest.approx(10.0, rel=0.02)
+    assert slope_a_minute([(0.0, 1.0)]) == 0.0
+
+
+def test_the_knee_is_where_more_users_bring_no_more() -> None:
+    steps = [{"users": u, "rps": r, "p95": 1.0} for u, r in ((1, 10), (2, 19), (4, 20), (8, 40))]
+    assert find_knee(steps) == {"users": 2, "rps": 19, "p95": 1.0}
+
+
+def test_an_earlier_run_stands_beside_it() -> None:
+    before, now = report(answer(0.5)), report(answer(0.5), answer(0.6, 20.0), answer(3))
+    rows = compare(now, read_earlier(json.loads(json.dumps(before))))
+    assert [(row["users"], row["rps_ratio"]) for row in rows] == [(1, 2.0), (5, None)]
+    now |= {"compared": rows, "beside": "old.json"}
+    page = write_page(now)
+    assert "Beside old.json" in page
+    assert "2.00×" in page
+
+
+@pytest.mark.parametrize("wrong", [[], {}, {"steps": 1}, {"steps": [1]}, {"steps": [{"users": 1}]}])
+def test_what_is_no_report_is_refused(wrong) -> None:
+    with pytest.raises(ValueError, match="earlier report"):
+        read_earlier(wrong)
+
+
+def test_the_page_needs_nothing_beside_it() -> None:
+    seen = [Seen(START + at, 1.0, 100.0, 1, 2, 9) for at in range(5)]
+    made = report(answer(0.5), answer(1, problem="<b>wrong</b>"), seen=seen)
+    page = write_page(made)
+    assert not re.search(r"\b(src|href)=|url\(|@import", page)
+    assert "<b>wrong" not in page
+    assert "two steps &amp; no more" in page
+    for wanted in ("right answers", "latency", "queue", "resizers", "CPU", "memory", "errors"):
+        assert wanted in page, wanted
+    ET.fromstring(plot(made))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("users", [None, 1, 7, 1000])
+def test_shapes_are_bounded(name: str, users: int | None) -> None:
+    shape = build_shape(name, users, 3.0)
+    assert shape.name == name
+    assert shape.users <= max(2 * (users or 0), MOST_USERS)
+    assert shape.seconds <= 7200
+    assert shape.stage_at(0) == 0
+    assert shape.stage_at(shape.seconds) is None
+
+
+def test_steps_are_those_of_the_old_system() -> None:
+    assert [stage.users for stage in build_shape("steps").stages] == [1, 5, 10, 20, 30]
+    assert [stage.users for stage in build_shape("steps", 30).stages] == [1, 5, 10, 20, 30]
+    assert [stage.users for stage in build_shape("steps", 12).stages] == [1, 5, 10, 12]
+
+
+def test_rates_are_5_10_and_20_a_second() -> None:
+    shape = build_shape("rates")
+    assert [stage.users / (shape.pace_s or 0) for stage in shape.stages] == [5, 10, 20]
+
+
+@pytest.mark.parametrize(("users", "seconds"), [(20_000, 1), (5, 7201), (0, 1)])
+def test_shapes_out_of_bounds_are_refused(users: int, seconds: float) -> None:
+    with pytest.raises(ValueError, match=r"at most|at least"):
+        Shape("x", "x", (Stage(users, seconds),), Thresholds())
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://localhost:8000", True),
+        ("http://[::1]:8000", True),
+        ("http://127.9.9.9", True),
+        ("http://192.0.2.1:8000", False),
+        ("http://0.0.0.0:8000", False),
+        ("http://no-such-host.invalid", False),
+        ("nonsense", False),
+    ],
+)
+def test_only_this_machine_is_loopback(url: str, own: bool) -> None:
+    assert is_loopback(url) is own
+
+
+PHOTO = DATA / "valid" / "photo_flower_480x360.jpg"
+ONE = Ask(
+    "photo",
+    "/api/optimize?width=480",
+    drawn_library()["small"][0],
+    1,
+    (Expected(480, 360, "jpeg"),),
+    0,
+)
+
+
+@pytest.mark.parametrize(
+    ("ask", "status", "body", "problem"),
+    [
+        (ONE, 200, PHOTO.read_bytes(), ""),
+        (ONE, 0, b"", "no answer"),
+        (ONE, 429, b"{}", "status 429"),
+        (ONE, 503, b"", "status 503"),
+        (ONE, 200, b"", "not a picture"),
+        (ONE, 200, PHOTO.read_bytes()[:2000], "cannot be decoded"),
+        (
+            replace(ONE, expected=(Expected(481, 360, "jpeg"),)),
+            200,
+            PHOTO.read_bytes(),
+            "wrong size",
+        ),
+        (
+            replace(ONE, expected=(Expected(480, 360, "webp"),)),
+            200,
+            PHOTO.read_bytes(),
+            "jpeg and not webp",
+        ),
+        (replace(ONE, path="/api/info", expected=()), 200, b'{"width":480,"height":360}', ""),
+        (replace(ONE, path="/api/info", expected=()), 200, b'{"width":1,"height":1}', "wrong size"),
+        (replace(ONE, path="/api/info", expected=()), 200, b"[1", "unreadable document"),
+        (replace(ONE, path="/api/variants?"), 200, b'{"variants": []}', "variant failed"),
+        (replace(ONE, path="/api/variants?"), 200, b'{"variants": {}}', "unreadable document"),
+    ],
+)
+def test_wrong_answers_are_told(ask: Ask, status: int, body: bytes, problem: str) -> None:
+    assert checks.judge(ask, status, body, decode=True) == problem

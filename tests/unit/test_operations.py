@@ -1,0 +1,66 @@
+"""docs/operations.md says something of every setting, and of none that there is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.settings import SETTINGS, variable
+from omnishot_ray.load.shapes import SHAPES
+from omnishot_ray.serving.environment import RAY_ENVIRONMENT
+from omnishot_ray.settings import Settings, known_names, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+ROWS = dict(re.findall(r"^\| `([\w.]+)`( ⏱)? \|", PAGE, re.MULTILINE))
+WHOLE = ("dispatch.", "gateways.", "resizers.", "limits.", "cache.")
+"""Groups of which every setting has to be there."""
+
+
+def test_the_page_names_settings_that_exist() -> None:
+    assert ROWS.keys() <= known_names().keys() | RAY_ENVIRONMENT.keys()
+
+
+def test_every_setting_of_serving_has_its_effect() -> None:
+    assert {name for name in known_names() if name.startswith(WHOLE)} <= ROWS.keys()
+
+
+def test_what_is_marked_as_measurable_is_measured() -> None:
+    marked = {name for name, mark in ROWS.items() if mark}
+    assert marked == {setting.name for setting in SETTINGS}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_values_that_are_measured_can_be_set(setting) -> None:
+    for value in setting.values:
+        given = {k: v for k, v in setting.environment(value).items() if k.startswith("OMNISHOT_")}
+        load_settings({}, given)
+    if setting.plain:
+        assert RAY_ENVIRONMENT[setting.name] == setting.values[0]
+        return
+    node: object = Settings()
+    for part in setting.name.split("."):
+        node = getattr(node, part)
+    # Of the machine that it was written for, two cores.
+    if setting.name != "gateways.replicas":
+        assert float(node) == float(setting.values[0]), "the first is the default"  # type: ignore[arg-type]
+    assert variable(setting.name) in setting.environment("1")
+
+
+def test_commands_of_the_page_exist() -> None:
+    for shape in re.findall(r"--shape ([a-z-]+)", PAGE):
+        assert shape in SHAPES
+    for module in re.findall(r"python -m (benchmarks[\w.]+)", PAGE):
+        path = ROOT / (module.replace(".", "/"))
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
+
+
+def test_links_lead_to_headings() -> None:
+    for page, anchor in re.findall(r"\]\((\w+\.md)#([\w-]+)\)", PAGE):
+        text = (ROOT / "docs" / page).read_text()
+        anchors = {
+            re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            for line in text.splitlines()
+            if line.startswith("#")
+        }
+        assert anchor in anchors, f"{page}#{anchor}"

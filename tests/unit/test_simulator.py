@@ -1,0 +1,143 @@
+"""The simulation against queueing theory and against what must hold of any service."""
+
+import math
+from dataclasses import replace
+from statistics import mean
+
+import pytest
+import simpy
+
+from benchmarks.simulator.cores import NICE_WEIGHTS, Node, Thread
+from benchmarks.simulator.limits import parts
+from benchmarks.simulator.model import LOST, RIGHT, Layout, Service, run_closed, run_open
+from benchmarks.simulator.times import Times, all_ways, estimate, name_of, read_times, wanted_of
+from omnishot_ray.load.pictures import Picture, drawn_library
+from omnishot_ray.load.shapes import Shape, Stage, Thresholds
+from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
+from omnishot_ray.serving.dispatch import DispatchConfig
+
+LIBRARY = drawn_library()
+USUAL = Traffic(LIBRARY, replace(without(MIXES["usual"], {"job"}), reuse=0.0))
+ONE_KIND = Traffic(LIBRARY, Mix({"variants": 1}, reuse=0.0))
+
+
+def only_way() -> tuple[str, float]:
+    ((name, ask),) = all_ways(LIBRARY, ONE_KIND.mix).items()
+    return name, estimate(ask)
+
+
+@pytest.mark.parametrize("load", [0.4, 0.7])
+def test_a_single_server_waits_as_theory_says(load: float) -> None:
+    """Pollaczek and Khinchine: the mean wait of M/G/1 is λ E[S²] / 2 (1 − ρ)."""
+    name, cost_ms = only_way()
+    spread = 0.3
+    times = Times({name: cost_ms}, edge_ms=0.0, byte_ms=0.0, noise=spread)
+    config = DispatchConfig(inline_ms=1e6, inline_waiting_ms=1e12)
+    rate = load / cost_ms * 1000.0
+    service = Service(Layout(gateways=1), times, config)
+    answers = run_open(service, ONE_KIND, rate, 4000.0 / rate)
+    waited = mean(ms for _, ms, _ in answers.rows) - cost_ms
+    second_moment = cost_ms**2 * math.exp(spread**2)
+    expected = rate / 1000.0 * second_moment / (2 * (1 - load))
+    assert waited == pytest.approx(expected, rel=0.25)
+
+
+def test_cores_are_shared_by_weight() -> None:
+    env = simpy.Environment()
+    node = Node(env, 1, shared=True)
+    threads = [Thread(node), Thread(node, nice=5)]
+    done = [0.0, 0.0]
+
+    def spin(number: int):
+        while True:
+            yield from threads[number].run(400.0)
+            done[number] += 400.0
+
+    for number in (0, 1):
+        env.process(spin(number))
+    env.run(until=20_000)
+    assert sum(done) == pytest.approx(20_000, rel=0.05)
+    assert done[1] / done[0] == pytest.approx(NICE_WEIGHTS[5], rel=0.1)
+
+
+def test_a_seed_gives_the_same_run() -> None:
+    rows = [
+        run_open(Service(Layout(shared=True), Times()), USUAL, 30.0, 10.0).rows for _ in range(2)
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_nobody_does_more_than_his_cores(cores: int) -> None:
+    layout = Layout(cores=cores, gateways=cores, replicas=cores, shared=True)
+    shape = Shape("x", "x", (Stage(8 * cores, 10.0),), Thresholds(), think_s=0.0)
+    crowd = Traffic(LIBRARY, replace(USUAL.mix, think_s=0.0))
+    answers = run_closed(Service(layout, Times(noise=0.0)), crowd, shape)
+    asks = crowd.visitor(0)
+    spent = mean(estimate(next(asks)) for _ in range(3000))
+    ideal = cores * 1000.0 / spent
+    # What is dear is shed, so what is left is cheaper than the mean.
+    assert 0.5 * ideal < answers.figures(2, 10)["rps"] < 1.3 * ideal
+
+
+def test_a_node_that_dies_costs_what_it_held() -> None:
+    layout = Layout(nodes=3, cores=2, gateways=6, replicas=6, shared=True, failures=((8.0, 1),))
+    service = Service(layout, Times())
+    answers = run_open(service, USUAL, 60.0, 30.0)
+    lost = [at_ms for at_ms, _, how in answers.rows if how == LOST]
+    assert len(lost) <= 40
+    assert all(at_ms < 8000 for at_ms in lost), "later nothing is lost"
+    assert len(service.gateways) == 4
+    assert len(service.replicas) == 6, "its Resizers are elsewhere"
+    late = answers.figures(15, 30)
+    assert late["rps"] == pytest.approx(60, rel=0.15)
+
+
+def test_redis_finds_what_other_gateways_made() -> None:
+    hot = Traffic(LIBRARY, replace(USUAL.mix, reuse=0.9, catalogue=200))
+    layout = Layout(cores=8, gateways=8, replicas=8)
+    hits = [
+        run_open(Service(replace(layout, redis=redis), Times()), hot, 60, 20).hits
+        for redis in (False, True)
+    ]
+    assert hits[1] > 1.5 * hits[0] > 0
+
+
+def test_resizers_follow_the_load() -> None:
+    heavy = Traffic(LIBRARY, Mix({"avif": 1}, reuse=0.0))
+    layout = Layout(cores=8, gateways=4, replicas=1, most_replicas=8)
+    answers = run_open(Service(layout, Times()), heavy, 15.0, 60.0)
+    counts = [count for _, count in answers.replicas]
+    assert counts[0] == 1
+    assert max(counts) >= 4
+    assert answers.figures(40, 60)["rps"] == pytest.approx(15, rel=0.2)
+
+
+def test_beyond_the_bound_is_429() -> None:
+    heavy = Traffic(LIBRARY, Mix({"avif": 1}, reuse=0.0))
+    figures = run_open(Service(Layout(cores=1, gateways=1), Times()), heavy, 20.0, 30.0).figures()
+    assert figures["shed"] > 0.5
+    assert figures["p99"] < 12_000
+
+
+def test_answers_have_figures() -> None:
+    answers = run_open(Service(Layout(), Times()), USUAL, 20.0, 5.0)
+    figures = answers.figures()
+    assert figures["p50"] <= figures["p95"] <= figures["p99"]
+    assert {how for *_, how in answers.rows} == {RIGHT}
+    found = parts(64, 1000.0, answers, 5.0)
+    assert [part.busy for part in found] == sorted((part.busy for part in found), reverse=True)
+
+
+def test_times_are_read_as_they_were_written(tmp_path) -> None:
+    times = Times({"a": 1.5}, edge_ms=0.7, background=0.1)
+    times.write(tmp_path / "times.json")
+    assert read_times(tmp_path / "times.json") == times
+
+
+def test_every_way_has_a_cost() -> None:
+    for name, ask in all_ways(LIBRARY, USUAL.mix).items():
+        assert name == name_of(ask)
+        assert 0.5 < estimate(ask) < 1000
+        assert isinstance(ask.picture, Picture)
+        assert bool(wanted_of(ask)) == bool(ask.expected)
