@@ -20,6 +20,7 @@ from omnishot_ray.api.info import build_info_routes
 from omnishot_ray.api.keys import Keyring
 from omnishot_ray.api.openapi import SECURITY_SCHEMES
 from omnishot_ray.api.operations import build_operation_routes
+from omnishot_ray.api.page import build_page_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.api.shortcut import Shortcut
@@ -93,12 +94,14 @@ def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
 def _build_routers(
     optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
 ) -> tuple[APIRouter, ...]:
-    return (
+    routers = (
         build_image_routes(optimizer, config, front),
         build_info_routes(optimizer, config),
         build_operation_routes(optimizer, front),
         build_cache_routes(optimizer, config, front),
     )
+    paths = {getattr(route, "path", "") for router in routers for route in router.routes}
+    return (*routers, build_page_routes(config, paths))
 
 
 def _documented(routers: Iterable[APIRouter], config: ApiConfig) -> FastAPI:

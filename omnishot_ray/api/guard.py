@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROBES = frozenset({"/health", "/ready"})
-_OPEN = _PROBES | {"/docs", "/openapi.json"}
-_OPEN_BELOW = ("/problems/", "/static-offline-docs/")
+_OPEN = _PROBES | {"/", "/docs", "/openapi.json"}
+_OPEN_BELOW = ("/page/", "/problems/", "/static-offline-docs/")
 
 
 def is_open(method: str, path: str) -> bool:
