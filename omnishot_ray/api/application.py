@@ -26,6 +26,7 @@ from omnishot_ray.api.keys import Keyring
 from omnishot_ray.api.metrics import build_metrics_routes
 from omnishot_ray.api.openapi import SECURITY_SCHEMES
 from omnishot_ray.api.operations import build_operation_routes
+from omnishot_ray.api.page import build_page_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.api.recording import Recording
@@ -142,7 +143,7 @@ def _build_routers(
     knobs: Knobs | None = None,
 ) -> tuple[APIRouter, ...]:
     metrics = watching[0] if watching else None
-    return (
+    routers = (
         build_image_routes(optimizer, config, front, sources),
         build_info_routes(optimizer, config, sources),
         build_operation_routes(optimizer, front, metrics, sources, jobs),
@@ -151,6 +152,8 @@ def _build_routers(
         *_build_job_routers(config, front, jobs),
         *(_build_analytics(watching[0], config, analytics, knobs) if watching else ()),
     )
+    paths = {getattr(route, "path", "") for router in routers for route in router.routes}
+    return (*routers, build_page_routes(config, paths))
 
 
 def _build_analytics(

@@ -22,6 +22,11 @@ _DOCS_CSP = (
     "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
 )
+_PAGE_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
 _DOCS_PATHS = ("/docs", "/static-offline-docs")
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
@@ -57,6 +62,7 @@ class Edge:
         always = (*_ALWAYS, _hsts(hsts_s)) if hsts_s else _ALWAYS
         self._strict = (*always, (b"content-security-policy", _STRICT_CSP.encode()))
         self._docs = (*always, (b"content-security-policy", _DOCS_CSP.encode()))
+        self._page = (*always, (b"content-security-policy", _PAGE_CSP.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
@@ -69,7 +75,10 @@ class Edge:
         if is_head:  # every GET answers HEAD too (RFC 9110 §9.3.2); FastAPI does not see to it
             scope = {**scope, "method": "GET"}
         # Nothing within sets these, so they need not be looked for before they are added.
-        added = self._docs if scope["path"].startswith(_DOCS_PATHS) else self._strict
+        path = scope["path"]
+        added = self._docs if path.startswith(_DOCS_PATHS) else self._strict
+        if path == "/":
+            added = self._page
         if self._sends_request_id:
             added = (*added, (b"x-request-id", request_id.encode()))
         if self._proxies is not None and self._proxies.sees_https(scope):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PROBES = frozenset({"/health", "/ready"})
-_OPEN = _PROBES | {"/docs", "/openapi.json", "/analytics.js"}
+_OPEN = _PROBES | {"/", "/docs", "/openapi.json", "/analytics.js"}
 # A beacon carries no headers, and a key in a web page would be everybody's: the intake has bounds.
 _OPEN_POSTS = frozenset(
     {
@@ -26,7 +26,7 @@ _OPEN_POSTS = frozenset(
         "/api/analytics/events",
     }
 )
-_OPEN_BELOW = ("/problems/", "/static-offline-docs/")
+_OPEN_BELOW = ("/page/", "/problems/", "/static-offline-docs/")
 
 
 def is_open(method: str, path: str) -> bool:

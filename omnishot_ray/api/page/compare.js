@@ -1,0 +1,101 @@
+// Before and after in one frame, parted by a slider: the source as it would look in the same place
+// beside the rendition.
+import { make } from "./dom.js";
+import { bytes, change } from "./units.js";
+
+/**
+ * The source in the pixels of a rendition: its crop, or all of it within the box (`contain`).
+ * Null where the browser cannot show the source (TIFF, most AVIF sequences).
+ */
+async function drawSource(file, variant, place) {
+  const { width, height, crop } = variant;
+  const canvas = make("canvas", { width, height });
+  const settings = { resizeQuality: "high" };
+  try {
+    if (crop) {
+      const sizes = { ...settings, resizeWidth: width, resizeHeight: height };
+      const part = await createImageBitmap(file, ...crop, sizes);
+      paint(canvas, part, 0, 0);
+      return canvas;
+    }
+    const whole = await createImageBitmap(file);
+    const fitting = Math.min(width / whole.width, height / whole.height);
+    const scale = place?.enlarge === false ? Math.min(1, fitting) : fitting;
+    const size = [whole.width * scale, whole.height * scale].map((side) => Math.round(side) || 1);
+    whole.close();
+    const sizes = { ...settings, resizeWidth: size[0], resizeHeight: size[1] };
+    const scaled = await createImageBitmap(file, sizes);
+    paint(canvas, scaled, Math.round((width - size[0]) / 2), Math.round((height - size[1]) / 2));
+    return canvas;
+  } catch {
+    return null;
+  }
+}
+
+function paint(canvas, bitmap, x, y) {
+  canvas.getContext("2d").drawImage(bitmap, x, y);
+  bitmap.close();
+}
+
+/** Shows a rendition against its source in `figure`; a later call wins over an earlier one. */
+export async function compare(figure, { file, source, variant, url, place, title }) {
+  figure.dataset.of = variant.name;
+  const before = await drawSource(file, variant, place);
+  if (figure.dataset.of !== variant.name) return;
+  const frame = make(
+    "div",
+    {
+      class: "frame",
+      vars: { "--ratio": String(variant.width / variant.height), "--width": `${variant.width}px` },
+    },
+    make("img", { src: url, alt: `${title}, the rendition`, draggable: "false" }),
+  );
+  if (before) frame.append(...slider(frame, before));
+  figure.replaceChildren(
+    frame,
+    make(
+      "figcaption",
+      {},
+      make("h2", {}, title),
+      make("p", {}, `${variant.width} × ${variant.height} px, ${variant.format.toUpperCase()}`),
+      make(
+        "p",
+        { class: "sizes" },
+        make("span", {}, bytes(source.bytes)),
+        make("span", { "aria-hidden": "true" }, "→"),
+        make("span", {}, bytes(variant.bytes)),
+        make("b", { class: "change" }, change(source.bytes, variant.bytes)),
+      ),
+      make(
+        "p",
+        { class: "faint" },
+        before
+          ? "Left the original, right the rendition. Move the line."
+          : "This browser cannot show the original, so there is nothing to compare with.",
+      ),
+    ),
+  );
+}
+
+function slider(frame, before) {
+  const range = make("input", {
+    type: "range",
+    min: "0",
+    max: "100",
+    value: "50",
+    step: "0.5",
+    "aria-label": "How much of the original is shown, in percent",
+  });
+  const set = () => frame.style.setProperty("--at", `${range.value}%`);
+  range.addEventListener("input", set);
+  set();
+  before.className = "before";
+  before.setAttribute("aria-hidden", "true");
+  return [
+    before,
+    make("span", { class: "handle", "aria-hidden": "true" }),
+    make("span", { class: "tag tag-before", "aria-hidden": "true" }, "original"),
+    make("span", { class: "tag tag-after", "aria-hidden": "true" }, "rendition"),
+    range,
+  ];
+}

@@ -1,0 +1,205 @@
+// What the service does at the moment: figures, two charts, and who does what.
+import { Chart, History } from "./chart.js";
+import { byId, make, put, show, table } from "./dom.js";
+import { age, bytes, count, milliseconds, number, percent, rate } from "./units.js";
+
+const LANES = { loop: "event loop", inline: "thread", pool: "pool" };
+const TIERS = {
+  "hit-memory": "memory",
+  "hit-shared": "Redis",
+  "hit-storage": "storage",
+  joined: "joined in flight",
+  miss: "made anew",
+};
+const MOST_ROWS = 8;
+
+const past = new History();
+let charts = null;
+
+/** Draws a snapshot; keys that are missing are shown as a dash or not at all. */
+export function showSnapshot(snapshot) {
+  show(byId("live"));
+  const at = Date.parse(snapshot.at) || Date.now();
+  const { requests = {}, latency_ms: latency = {}, cache = {}, queue = {} } = snapshot;
+  past.add(at / 1000, {
+    requests: number(requests.per_s),
+    renditions: number(snapshot.renditions_per_s),
+    p50: number(latency.p50),
+    p95: number(latency.p95),
+    p99: number(latency.p99),
+  });
+  charts ??= drawCharts();
+  for (const chart of charts) chart.show(past);
+  showTiles(snapshot, { requests, latency, cache, queue });
+  showAlerts(snapshot.alerts ?? []);
+  put(byId("lanes"), ...bars("Lanes and queue", snapshot.lanes, LANES, queueLine(queue)));
+  put(byId("tiers"), ...bars("Cache", cache.tiers, TIERS, tierLine(cache)));
+  put(byId("formats"), ...bars("Formats", counts(snapshot.formats), {}, bytesLine(snapshot.bytes)));
+  put(byId("routes"), ...routes(snapshot.routes ?? []));
+  put(byId("processes"), ...processes(snapshot));
+  put(byId("errors"), ...errors(snapshot.recent_errors ?? []));
+}
+
+function drawCharts() {
+  return [
+    new Chart(byId("chart-rate"), {
+      title: "Throughput",
+      lines: [
+        { name: "requests", title: "requests/s", area: true },
+        { name: "renditions", title: "renditions/s" },
+      ],
+      word: rate,
+    }),
+    new Chart(byId("chart-latency"), {
+      title: "Latency",
+      lines: ["p50", "p95", "p99"].map((name) => ({ name, title: name })),
+      word: milliseconds,
+    }),
+  ];
+}
+
+function showTiles(snapshot, { requests, latency, cache, queue }) {
+  const saved = snapshot.bytes?.saved;
+  put(
+    byId("tiles"),
+    tile("requests", "Requests", rate(requests.per_s), "a second"),
+    tile("renditions", "Renditions", rate(snapshot.renditions_per_s), "a second"),
+    tile("p95", "Latency p95", milliseconds(latency.p95), `p50 ${milliseconds(latency.p50)}`),
+    tile("errors", "Errors", percent(requests.error_rate), `${count(requests.errors)} in all`),
+    tile("hits", "Cache hits", percent(cache.hit_rate), `${bytes(cache.bytes)} held`),
+    tile("saved", "Saved", bytes(saved), "against the sources"),
+    tile("queue", "Waiting", count(queue.waiting), `${count(queue.active)} being made`),
+    tile("replicas", "Replicas", count(snapshot.replicas), `${cores(snapshot.cpu)} busy`),
+  );
+}
+
+export function tile(name, title, value, note) {
+  return make(
+    "div",
+    { class: "tile" },
+    make("dt", {}, title),
+    make("dd", {}, make("b", { id: `tile-${name}` }, value), make("span", {}, note)),
+  );
+}
+
+function showAlerts(alerts) {
+  put(
+    byId("alerts"),
+    ...alerts
+      .filter((alert) => !alert.resolved_at)
+      .slice(0, MOST_ROWS)
+      .map((alert) =>
+        make(
+          "p",
+          { class: "alert", "data-severity": alert.severity ?? "warning" },
+          make("b", {}, alert.name ?? "alert"),
+          ` ${alert.message ?? ""} `,
+          make("span", { class: "faint" }, alert.since ? `since ${age(alert.since)}` : ""),
+        ),
+      ),
+  );
+}
+
+/** Parts of a whole, each with its name, share and number. */
+export function bars(title, parts, names, line, empty = "Nothing in this minute.") {
+  const known = Object.entries(parts ?? {}).filter(([, value]) => number(value) > 0);
+  const whole = known.reduce((sum, [, value]) => sum + value, 0);
+  const order = Object.keys(names);
+  const place = (name) => (order.includes(name) ? order.indexOf(name) : order.length);
+  known.sort(([a, x], [b, y]) => place(a) - place(b) || y - x);
+  return [
+    make("h3", {}, title),
+    known.length
+      ? make(
+          "ul",
+          { class: "bars" },
+          ...known.slice(0, MOST_ROWS).map(([name, value], at) =>
+            make(
+              "li",
+              { class: `share share-${at % 5}`, vars: { "--share": String(value / whole) } },
+              make("span", {}, names[name] ?? name),
+              make("span", { class: "figure" }, `${count(value)} · ${percent(value / whole)}`),
+            ),
+          ),
+        )
+      : make("p", { class: "faint" }, empty),
+    line && make("p", { class: "foot" }, line),
+  ];
+}
+
+/** Counts by name, whether the numbers stand there or within objects of a format. */
+function counts(formats) {
+  if (Array.isArray(formats)) {
+    return Object.fromEntries(formats.map((one) => [one.format, one.requests ?? one.count]));
+  }
+  return Object.fromEntries(
+    Object.entries(formats ?? {}).map(([name, value]) => [
+      name || "none",
+      typeof value === "object" ? (value?.requests ?? value?.count) : value,
+    ]),
+  );
+}
+
+const queueLine = (queue) =>
+  `${count(queue.waiting)} waiting (${milliseconds(queue.waiting_ms)} of work), ${count(queue.active)} being made`;
+
+const tierLine = (cache) => `${percent(cache.hit_rate)} hits, ${bytes(cache.bytes)} held`;
+
+const bytesLine = (sums) =>
+  sums ? `${bytes(sums.in)} in, ${bytes(sums.out)} out, ${bytes(sums.saved)} saved` : null;
+
+const cores = (value) => (number(value) === null ? "–" : `${value.toFixed(1)} cores`);
+
+function routes(rows) {
+  const cells = rows
+    .slice(0, MOST_ROWS)
+    .map((row) => [
+      row.route ?? "–",
+      rate(row.per_s),
+      milliseconds(row.p50),
+      milliseconds(row.p95),
+      milliseconds(row.p99),
+      percent(row.error_rate),
+    ]);
+  return [
+    make("h3", {}, "Routes"),
+    cells.length
+      ? table("Routes", ["route", "req/s", "p50", "p95", "p99", "errors"], cells)
+      : make("p", { class: "faint" }, "No requests in this minute."),
+  ];
+}
+
+function processes(snapshot) {
+  const list = Array.isArray(snapshot.processes) ? snapshot.processes : [];
+  const cells = list
+    .slice(0, 2 * MOST_ROWS)
+    .map((one) => [
+      one.process ?? one.name ?? "–",
+      one.kind ?? "–",
+      cores(one.cpu),
+      bytes(one.rss_bytes ?? one.memory_bytes),
+      one.loop_lag_ms == null ? "–" : milliseconds(one.loop_lag_ms),
+    ]);
+  const replicas = `${count(snapshot.replicas)} Resizers, ${cores(snapshot.cpu)}, ${bytes(snapshot.memory_bytes)} of memory`;
+  return [
+    make("h3", {}, "Replicas and processes"),
+    cells.length ? table("Processes", ["process", "kind", "CPU", "memory", "lag"], cells) : null,
+    make("p", { class: "foot" }, replicas),
+  ];
+}
+
+function errors(rows) {
+  const cells = rows.slice(0, MOST_ROWS).map((row) => [
+    make("time", { datetime: String(row.at ?? "") }, age(row.at)),
+    row.route ?? "–",
+    String(row.status ?? "–"),
+    row.error ? make("a", { href: `problems/${encodeURIComponent(row.error)}` }, row.error) : "–",
+    make("code", {}, row.request_id ?? "–"),
+  ]);
+  return [
+    make("h3", {}, "Recent errors"),
+    cells.length
+      ? table("Recent errors", ["when", "route", "status", "problem", "request id"], cells)
+      : make("p", { class: "faint" }, "None. Errors of the last minutes stand here."),
+  ];
+}
