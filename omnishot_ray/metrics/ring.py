@@ -8,6 +8,8 @@ from omnishot_ray.metrics.samples import schema
 
 _TOGETHER = 64
 """Small batches that are made one: a batch of a few rows takes kilobytes beside them."""
+_TOGETHER_BYTES = 1 << 20
+"""What is forgotten at once at most, but for the samples of one batch."""
 
 
 class Ring:
@@ -17,6 +19,7 @@ class Ring:
         self._schema = schema(table)
         self._held: deque[tuple[float, pa.RecordBatch]] = deque()
         self._fresh: list[tuple[float, pa.RecordBatch]] = []
+        self._fresh_bytes = 0
         self.nbytes = 0
         self.complete_from_s = 0.0
         """Before this time samples are missing."""
@@ -26,7 +29,8 @@ class Ring:
         newest = max(batch.column("at_s").to_numpy().max(), self.complete_from_s)
         self._fresh.append((float(newest), batch))
         self.nbytes += batch.nbytes
-        if len(self._fresh) >= _TOGETHER:
+        self._fresh_bytes += batch.nbytes
+        if len(self._fresh) >= _TOGETHER or self._fresh_bytes >= _TOGETHER_BYTES:
             self._settle()
 
     def read(self, since_s: float) -> pa.Table:
@@ -59,4 +63,4 @@ class Ring:
             (whole,) = table.combine_chunks().to_batches() or (self._fresh[0][1],)
             self.nbytes += whole.nbytes - sum(batch.nbytes for _, batch in self._fresh)
             self._held.append((max(newest for newest, _ in self._fresh), whole))
-            self._fresh = []
+            self._fresh, self._fresh_bytes = [], 0
