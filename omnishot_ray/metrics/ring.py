@@ -8,14 +8,13 @@ from omnishot_ray.metrics.samples import schema
 
 _TOGETHER = 64
 """Small batches that are made one: a batch of a few rows takes kilobytes beside them."""
-_TOGETHER_BYTES = 1 << 20
-"""What is forgotten at once at most, but for the samples of one batch."""
 
 
 class Ring:
-    """Of one table."""
+    """Of one table. About `part_bytes` are forgotten at once."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, part_bytes: int) -> None:
+        self._part_bytes = part_bytes
         self._schema = schema(table)
         self._held: deque[tuple[float, pa.RecordBatch]] = deque()
         self._fresh: list[tuple[float, pa.RecordBatch]] = []
@@ -30,7 +29,7 @@ class Ring:
         self._fresh.append((float(newest), batch))
         self.nbytes += batch.nbytes
         self._fresh_bytes += batch.nbytes
-        if len(self._fresh) >= _TOGETHER or self._fresh_bytes >= _TOGETHER_BYTES:
+        if len(self._fresh) >= _TOGETHER or self._fresh_bytes >= self._part_bytes:
             self._settle()
 
     def read(self, since_s: float) -> pa.Table:
