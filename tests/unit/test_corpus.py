@@ -4,7 +4,6 @@ import pytest
 
 from tests.corpus import DATA, HOSTILE, ORIENTED, PICTURES, REFUSED, VALID, Picture
 
-
 OTHERS = {"subjects", "grafana", "deploy"}
 """Folders of what is no picture, or has a table of its own."""
 
