@@ -222,7 +222,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Let go of everything."""
-        self._threads.close()
+        await self._threads.close()
         self._store.close()
         await self._sources.close()
         await self._webhooks.close()
