@@ -105,8 +105,7 @@ def build_job_routes(
         seen = int(last) if last.isascii() and last.isdigit() and len(last) < 10 else 0
         if job.is_finished and seen >= job.version:
             return Response(status_code=204, headers=_NO_STORE)
-        # Proxies that would wait for the whole answer are told not to (nginx), and nobody is to
-        # compress it.
+        # nginx would wait for more to come, unless it is told not to.
         headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             streams.follow(job, seen), headers=headers, media_type="text/event-stream"

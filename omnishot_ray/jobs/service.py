@@ -1,5 +1,6 @@
 """What the API asks of jobs. Writes to the store itself, so an answer waits for no runner."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -105,14 +106,11 @@ class Jobs:
         try:
             if reserved:
                 await self._threads.run(partial(self._store.reserve, reserved, now))
+            made = await asyncio.gather(*(self._job(new, now) for new in news))
+            # A millisecond apart, so that they sort as they were given.
             jobs = [
-                # A millisecond apart, so that they sort as they were given.
-                replace(
-                    await self._job(new, now),
-                    id=model.new_id(now + number / 1000),
-                    batch_id=batch_id,
-                )
-                for number, new in enumerate(news)
+                replace(job, id=model.new_id(now + number / 1000), batch_id=batch_id)
+                for number, job in enumerate(made)
             ]
             batch = Batch(batch_id, now, len(jobs), user_id, jobs=tuple(jobs))
             taken, created = await self._threads.run(
