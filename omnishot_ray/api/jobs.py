@@ -29,10 +29,10 @@ from omnishot_ray.api.problems import status_of_code
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import FieldError, InvalidParameters
 from omnishot_ray.imaging.formats import Format
-from omnishot_ray.jobs.document import describe_job
-from omnishot_ray.jobs.model import Job, Status, utc
+from omnishot_ray.jobs.asking import Stats
+from omnishot_ray.jobs.document import describe_job, utc
+from omnishot_ray.jobs.model import Job, Status
 from omnishot_ray.jobs.service import Jobs, NewJob
-from omnishot_ray.jobs.store import Stats
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _FOR_GOOD = "public, max-age=31536000, immutable"

@@ -16,6 +16,7 @@ from typing import Any
 from omnishot_ray.errors import InternalError, NotStored, OmnishotError, StorageUnavailable
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Worker
 from omnishot_ray.jobs.attempt import Engine, Means, attempt
 from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.document import describe_job
@@ -27,7 +28,7 @@ from omnishot_ray.jobs.model import (
     StaleAttempt,
     VariantResult,
 )
-from omnishot_ray.jobs.store import Store, UnknownJob, Worker
+from omnishot_ray.jobs.store import Store, UnknownJob
 from omnishot_ray.jobs.threads import Threads
 from omnishot_ray.jobs.turns import backoff
 from omnishot_ray.jobs.webhooks import Webhooks

@@ -22,11 +22,12 @@ from omnishot_ray.imaging.formats import sniff
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Submitted
 from omnishot_ray.jobs.attempt import kept, source_of
 from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.model import Batch, IllegalTransition, Job, Status, VariantResult, Work
 from omnishot_ray.jobs.runner import Stores
-from omnishot_ray.jobs.store import Filter, Key, KeyReused, Stats, Submitted, UnknownJob
+from omnishot_ray.jobs.store import KeyReused, UnknownJob
 from omnishot_ray.jobs.threads import Threads
 from omnishot_ray.jobs.webhooks import Webhooks
 from omnishot_ray.jobs.work import as_values, scope_of, work_key

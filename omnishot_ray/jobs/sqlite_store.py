@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omnishot_ray.errors import StorageUnavailable
-from omnishot_ray.jobs.model import Batch, Job, Status, read_batch, read_job
-from omnishot_ray.jobs.store import Filter, Key, Rows, Stats, Store, T, Worker, live_workers
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Worker, live_workers
+from omnishot_ray.jobs.codec import read_batch, read_job
+from omnishot_ray.jobs.model import Batch, Job, Status
+from omnishot_ray.jobs.store import Rows, Store, T
 from omnishot_ray.jobs.turns import Head
 
 _BUSY_MS = 5000

@@ -13,9 +13,9 @@ import pytest
 from omnishot_ray.errors import EngineUnavailable, OmnishotError, StorageUnavailable, TaskTimeout
 from omnishot_ray.imaging.pipeline import Result
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.model import Job, Status
 from omnishot_ray.jobs.runner import collect
-from omnishot_ray.jobs.store import Filter
 from omnishot_ray.metrics.samples import JobSample, Sample
 from omnishot_ray.protocol import ImageTask
 from tests.jobbing import LocalEngine, Workshop, a_job
