@@ -15,6 +15,7 @@ from omnishot_ray.errors import (
     JobUnknown,
     KeyInFlight,
     KeyMismatch,
+    NotStored,
     StorageUnavailable,
     UnsupportedFormat,
 )
@@ -241,9 +242,8 @@ class Jobs:
         digest = new.upload
         if new.data:
             digest = await self._threads.run(partial(self._blobs.put, new.data))
-        elif new.upload and not await self._threads.run(partial(self._blobs.exists, new.upload)):
-            detail = "nothing was uploaded under this id, or long ago; POST /api/uploads gives one"
-            raise InvalidParameters(f"upload: {detail}", (FieldError("upload", detail),))
+        elif new.upload:
+            await self._threads.run(partial(self._renew, new.upload))
         variants = tuple(as_values(options) for options in new.wanted)
         scope = scope_of(new.user_id, digest or new.url, variants, new.output, new.callback_url)
         config = self.config
@@ -259,6 +259,14 @@ class Jobs:
             scope=scope,
             work_key=work_key(digest, variants) if digest else "",
         )
+
+    def _renew(self, digest: str) -> None:
+        """Make an upload young again: one that is a day old is just about to be taken away."""
+        try:
+            self._blobs.put(self._blobs.get(digest))
+        except NotStored:
+            detail = "nothing was uploaded under this id, or long ago; POST /api/uploads gives one"
+            raise InvalidParameters(f"upload: {detail}", (FieldError("upload", detail),)) from None
 
     async def _with_results(self, job: Job, made: Result, now: float) -> Job:
         """The job completed with what a cache had."""
