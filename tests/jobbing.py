@@ -112,8 +112,7 @@ class Workshop:
             running = asyncio.create_task(runner.run())
             await end.wait()
             await runner.stop()
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            assert running.done()
 
         thread = threading.Thread(target=lambda: asyncio.run(work()))
         thread.start()

@@ -12,10 +12,10 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.job_docs import BATCH_DOCS, CANCEL_BATCH_DOCS, SUBMIT_BATCH_DOCS
 from omnishot_ray.api.job_requests import read_key, read_new_batch
 from omnishot_ray.api.problems import status_of_code
+from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.document import describe_batch, describe_job
 from omnishot_ray.jobs.model import Batch, Job, Status
 from omnishot_ray.jobs.service import Jobs
-from omnishot_ray.jobs.store import Filter
 
 _NO_STORE = {"Cache-Control": "no-store"}
 

@@ -4,6 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette_compress import CompressMiddleware, remove_compress_type
 
 remove_compress_type("multipart/mixed")  # here its parts are pictures
+remove_compress_type("text/event-stream")  # an event is not to wait for the next to be compressed
 
 
 class Compression:

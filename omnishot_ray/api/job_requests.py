@@ -15,10 +15,10 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.wanted import CHOOSERS, read_variants
 from omnishot_ray.errors import FieldError, InvalidParameters, UnsupportedBody
 from omnishot_ray.imaging.options import Options, unknown_name
+from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.model import Status
 from omnishot_ray.jobs.service import NewJob
-from omnishot_ray.jobs.store import Filter
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")

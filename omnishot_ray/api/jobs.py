@@ -29,10 +29,10 @@ from omnishot_ray.api.problems import status_of_code
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import FieldError, InvalidParameters
 from omnishot_ray.imaging.formats import Format
-from omnishot_ray.jobs.document import describe_job
-from omnishot_ray.jobs.model import Job, Status, utc
+from omnishot_ray.jobs.asking import Stats
+from omnishot_ray.jobs.document import describe_job, utc
+from omnishot_ray.jobs.model import Job, Status
 from omnishot_ray.jobs.service import Jobs, NewJob
-from omnishot_ray.jobs.store import Stats
 
 _NO_STORE = {"Cache-Control": "no-store"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
@@ -105,8 +105,7 @@ def build_job_routes(
         seen = int(last) if last.isascii() and last.isdigit() and len(last) < 10 else 0
         if job.is_finished and seen >= job.version:
             return Response(status_code=204, headers=_NO_STORE)
-        # Proxies that would wait for the whole answer are told not to (nginx), and nobody is to
-        # compress it.
+        # nginx would wait for more to come, unless it is told not to.
         headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         return StreamingResponse(
             streams.follow(job, seen), headers=headers, media_type="text/event-stream"

@@ -22,16 +22,20 @@ _COLOURS = {
 
 
 @click.group()
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The service.")
-@click.pass_context
-def jobs(context: click.Context, url: str) -> None:
+def jobs() -> None:
     """List, show, retry and cancel the jobs of a running service.
 
     An API key is taken from OMNISHOT_API_KEY.
     """
-    context.obj = url.rstrip("/")
 
 
+_at = click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    show_default=True,
+    callback=lambda _context, _parameter, url: url.rstrip("/"),
+    help="The service.",
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 
 
@@ -40,9 +44,9 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, not
 @click.option("--user", "user_id", help="Whose jobs.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 200))
 @click.option("--cursor", help="`next_cursor` of the page before.")
+@_at
 @_as_json
-@click.pass_obj
-def list_jobs(url: str, /, as_json: bool, **wanted: Any) -> None:
+def list_jobs(url: str, as_json: bool, **wanted: Any) -> None:
     """Jobs, the newest first."""
     query = urllib.parse.urlencode({k: v for k, v in wanted.items() if v is not None})
     page = _ask(url, "GET", f"/api/jobs?{query}")
@@ -68,8 +72,8 @@ def list_jobs(url: str, /, as_json: bool, **wanted: Any) -> None:
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
+@_at
 @_as_json
-@click.pass_obj
 def show(url: str, job_id: str, as_json: bool) -> None:
     """One job and its variants."""
     _print(_ask(url, "GET", _path(job_id)), url, as_json)
@@ -77,8 +81,8 @@ def show(url: str, job_id: str, as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@_at
 @_as_json
-@click.pass_obj
 def retry(url: str, ids: tuple[str, ...], as_json: bool) -> None:
     """Start failed, dead or cancelled jobs anew."""
     _for_each(url, ids, "POST", "/retry", as_json)
@@ -86,8 +90,8 @@ def retry(url: str, ids: tuple[str, ...], as_json: bool) -> None:
 
 @jobs.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
+@_at
 @_as_json
-@click.pass_obj
 def cancel(url: str, ids: tuple[str, ...], as_json: bool) -> None:
     """End jobs that are not finished."""
     _for_each(url, ids, "DELETE", "", as_json)

@@ -1,9 +1,10 @@
 """A job as it is told to people and programs."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from omnishot_ray.jobs.model import Batch, Failure, Job, Status, VariantResult, utc
+from omnishot_ray.jobs.model import Batch, Failure, Job, Status, VariantResult
 
 StatusOf = Callable[[str], int]
 """The HTTP status that goes with the code of a problem."""
@@ -127,3 +128,11 @@ def _problem(failure: Failure, instance: str, status_of: StatusOf | None) -> dic
         "instance": instance,
         "errors": [],
     }
+
+
+def utc(seconds: float | None) -> str | None:
+    """A time as RFC 3339 writes it, in milliseconds."""
+    if seconds is None:
+        return None
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

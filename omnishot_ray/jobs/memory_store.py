@@ -4,8 +4,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Worker, live_workers
 from omnishot_ray.jobs.model import FINISHED, UNFINISHED, Batch, Job, Status
-from omnishot_ray.jobs.store import Filter, Key, Rows, Stats, Store, T, Worker, live_workers
+from omnishot_ray.jobs.store import Rows, Store, T
 from omnishot_ray.jobs.turns import Head
 
 

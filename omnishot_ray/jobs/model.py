@@ -16,9 +16,8 @@ older one, after its lease ran out, is told `StaleAttempt` and can change nothin
 """
 
 import os
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -196,35 +195,6 @@ def new_id(now: float) -> str:
     value = (value & ~(0xF << 76)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     return f"{value:032x}"
-
-
-def read_job(data: bytes | str) -> Job:
-    """A job as `as_json` wrote it. Fields that are gone are passed over, new ones take defaults."""
-    given = orjson.loads(data)
-    work = _known(Work, given["work"])
-    work["variants"] = tuple(work["variants"])
-    return Job(
-        **{
-            **_known(Job, given),
-            "work": Work(**work),
-            "status": Status(given["status"]),
-            "source": Source(**given["source"]) if given.get("source") else None,
-            "error": Failure(**given["error"]) if given.get("error") else None,
-            "results": tuple(map(_read_result, given["results"])),
-        }
-    )
-
-
-def _read_result(given: dict[str, Any]) -> VariantResult:
-    values = _known(VariantResult, given)
-    values["crop"] = tuple(values["crop"]) if values.get("crop") else None
-    values["failure"] = Failure(**values["failure"]) if values.get("failure") else None
-    return VariantResult(**values)
-
-
-def _known(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in fields(kind)}
-    return {name: value for name, value in given.items() if name in names}
 
 
 def _to(job: Job, status: Status, **values: Any) -> Job:
@@ -407,18 +377,3 @@ class Batch:
     def as_json(self) -> bytes:
         """To be kept by a store."""
         return orjson.dumps(self)
-
-
-def read_batch(data: bytes | str) -> Batch:
-    """A batch as `as_json` wrote it."""
-    given = orjson.loads(data)
-    jobs = tuple(read_job(orjson.dumps(one)) for one in given["jobs"])
-    return Batch(**{**_known(Batch, given), "jobs": jobs})
-
-
-def utc(seconds: float | None) -> str | None:
-    """A time as RFC 3339 writes it, in milliseconds."""
-    if seconds is None:
-        return None
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

@@ -20,8 +20,10 @@ from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
 from omnishot_ray.errors import StorageUnavailable
-from omnishot_ray.jobs.model import Batch, Job, Status, read_batch, read_job
-from omnishot_ray.jobs.store import Filter, Key, Rows, Stats, Store, T, Worker, live_workers
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Worker, live_workers
+from omnishot_ray.jobs.codec import read_batch, read_job
+from omnishot_ray.jobs.model import Batch, Job, Status
+from omnishot_ray.jobs.store import Rows, Store, T
 from omnishot_ray.jobs.turns import Head
 
 PREFIX = "omnishot:jobs:"

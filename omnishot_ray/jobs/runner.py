@@ -16,6 +16,7 @@ from typing import Any
 from omnishot_ray.errors import InternalError, NotStored, OmnishotError, StorageUnavailable
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Worker
 from omnishot_ray.jobs.attempt import Engine, Means, attempt
 from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.document import describe_job
@@ -27,7 +28,7 @@ from omnishot_ray.jobs.model import (
     StaleAttempt,
     VariantResult,
 )
-from omnishot_ray.jobs.store import Store, UnknownJob, Worker
+from omnishot_ray.jobs.store import Store, UnknownJob
 from omnishot_ray.jobs.threads import Threads
 from omnishot_ray.jobs.turns import backoff
 from omnishot_ray.jobs.webhooks import Webhooks
@@ -94,7 +95,7 @@ class Runner:
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
-        self._is_ending = False
+        self._loops: asyncio.Task[object] | None = None
 
     @property
     def active(self) -> int:
@@ -102,7 +103,8 @@ class Runner:
         return len(self._running)
 
     async def run(self) -> None:
-        """Work until `stop`, or until cancelled."""
+        """Work until `stop`."""
+        self._loops = asyncio.current_task()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._claim())
             group.create_task(self._every(self._config.lease_s / _BEATS, self._beat))
@@ -111,7 +113,9 @@ class Runner:
 
     async def stop(self) -> None:
         """Give back what is at work, and let go of everything."""
-        self._is_ending = True
+        if self._loops is not None:
+            self._loops.cancel()
+            await asyncio.gather(self._loops, return_exceptions=True)
         held = list(self._running.values())
         for job, task in held:
             task.cancel()
@@ -120,12 +124,12 @@ class Runner:
             task.cancel()
         left = [*(task for _, task in held), *self._telling]
         await asyncio.gather(*left, return_exceptions=True)
-        self._threads.close()
+        await self._threads.close()
         await self._means.sources.close()
         await self._webhooks.close()
 
     async def _claim(self) -> None:
-        while not self._is_ending:
+        while True:
             free = min(_CLAIM_AT_ONCE, self._engine.slots - len(self._running))
             self._freed.clear()
             jobs = await self._claim_some(free) if free > 0 else []
@@ -151,7 +155,9 @@ class Runner:
             return []
 
     def _on_done(self, job_id: str, task: "asyncio.Task[None]") -> None:
-        del self._running[job_id]
+        # A job that was lost and claimed again has another task by now.
+        if job_id in self._running and self._running[job_id][1] is task:
+            del self._running[job_id]
         self._freed.set()
         if not task.cancelled() and (error := task.exception()):
             logger.error("job %s could not be settled", job_id, exc_info=error)
@@ -286,7 +292,7 @@ class Runner:
         await self._threads.run(partial(collect, self._store, self._blobs))
 
     async def _every(self, seconds: float, do: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while not self._is_ending:
+        while True:
             try:
                 await do()
             except StorageUnavailable as error:

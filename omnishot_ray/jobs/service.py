@@ -1,5 +1,6 @@
 """What the API asks of jobs. Writes to the store itself, so an answer waits for no runner."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from omnishot_ray.errors import (
     JobUnknown,
     KeyInFlight,
     KeyMismatch,
+    NotStored,
     StorageUnavailable,
     UnsupportedFormat,
 )
@@ -21,11 +23,12 @@ from omnishot_ray.imaging.formats import sniff
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Submitted
 from omnishot_ray.jobs.attempt import kept, source_of
 from omnishot_ray.jobs.config import JobsConfig
 from omnishot_ray.jobs.model import Batch, IllegalTransition, Job, Status, VariantResult, Work
 from omnishot_ray.jobs.runner import Stores
-from omnishot_ray.jobs.store import Filter, Key, KeyReused, Stats, Submitted, UnknownJob
+from omnishot_ray.jobs.store import KeyReused, UnknownJob
 from omnishot_ray.jobs.threads import Threads
 from omnishot_ray.jobs.webhooks import Webhooks
 from omnishot_ray.jobs.work import as_values, scope_of, work_key
@@ -105,14 +108,11 @@ class Jobs:
         try:
             if reserved:
                 await self._threads.run(partial(self._store.reserve, reserved, now))
+            made = await asyncio.gather(*(self._job(new, now) for new in news))
+            # A millisecond apart, so that they sort as they were given.
             jobs = [
-                # A millisecond apart, so that they sort as they were given.
-                replace(
-                    await self._job(new, now),
-                    id=model.new_id(now + number / 1000),
-                    batch_id=batch_id,
-                )
-                for number, new in enumerate(news)
+                replace(job, id=model.new_id(now + number / 1000), batch_id=batch_id)
+                for number, job in enumerate(made)
             ]
             batch = Batch(batch_id, now, len(jobs), user_id, jobs=tuple(jobs))
             taken, created = await self._threads.run(
@@ -222,7 +222,7 @@ class Jobs:
 
     async def close(self) -> None:
         """Let go of everything."""
-        self._threads.close()
+        await self._threads.close()
         self._store.close()
         await self._sources.close()
         await self._webhooks.close()
@@ -242,9 +242,8 @@ class Jobs:
         digest = new.upload
         if new.data:
             digest = await self._threads.run(partial(self._blobs.put, new.data))
-        elif new.upload and not await self._threads.run(partial(self._blobs.exists, new.upload)):
-            detail = "nothing was uploaded under this id, or long ago; POST /api/uploads gives one"
-            raise InvalidParameters(f"upload: {detail}", (FieldError("upload", detail),))
+        elif new.upload:
+            await self._threads.run(partial(self._renew, new.upload))
         variants = tuple(as_values(options) for options in new.wanted)
         scope = scope_of(new.user_id, digest or new.url, variants, new.output, new.callback_url)
         config = self.config
@@ -260,6 +259,14 @@ class Jobs:
             scope=scope,
             work_key=work_key(digest, variants) if digest else "",
         )
+
+    def _renew(self, digest: str) -> None:
+        """Make an upload young again: one that is a day old is just about to be taken away."""
+        try:
+            self._blobs.put(self._blobs.get(digest))
+        except NotStored:
+            detail = "nothing was uploaded under this id, or long ago; POST /api/uploads gives one"
+            raise InvalidParameters(f"upload: {detail}", (FieldError("upload", detail),)) from None
 
     async def _with_results(self, job: Job, made: Result, now: float) -> Job:
         """The job completed with what a cache had."""

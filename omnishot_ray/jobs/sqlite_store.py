@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omnishot_ray.errors import StorageUnavailable
-from omnishot_ray.jobs.model import Batch, Job, Status, read_batch, read_job
-from omnishot_ray.jobs.store import Filter, Key, Rows, Stats, Store, T, Worker, live_workers
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Worker, live_workers
+from omnishot_ray.jobs.codec import read_batch, read_job
+from omnishot_ray.jobs.model import Batch, Job, Status
+from omnishot_ray.jobs.store import Rows, Store, T
 from omnishot_ray.jobs.turns import Head
 
 _BUSY_MS = 5000
@@ -67,25 +69,16 @@ class SqliteStore(Store):
         super().__init__(ageing_s, max_waiting, key_life_s)
         self._path = Path(path).expanduser()
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: list[tuple[sqlite3.Connection, threading.Lock]] = []
 
     def _transact(self, work: Callable[[Rows], T]) -> T:
-        with self._translated():
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(_SqliteRows(connection))
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            return result
+        with self._connection() as connection, _begun(connection):
+            return work(_SqliteRows(connection))
 
     def get(self, job_id: str) -> Job | None:
         """A job."""
-        with self._translated():
-            return _SqliteRows(self._connection()).job(job_id)
+        with self._connection() as connection:
+            return _SqliteRows(connection).job(job_id)
 
     def find(self, wanted: Filter) -> Sequence[Job]:
         """Jobs, the newest first."""
@@ -110,8 +103,8 @@ class SqliteStore(Store):
 
     def get_batch(self, batch_id: str) -> Batch | None:
         """A batch."""
-        with self._translated():
-            return _SqliteRows(self._connection()).batch(batch_id)
+        with self._connection() as connection:
+            return _SqliteRows(connection).batch(batch_id)
 
     def batch_counts(self, batch_id: str) -> dict[Status, int]:
         """The jobs of a batch by status."""
@@ -129,8 +122,8 @@ class SqliteStore(Store):
 
     def stats(self, now: float) -> Stats:
         """How the queue stands."""
-        with self._translated():
-            counts = _SqliteRows(self._connection()).counts()
+        with self._connection() as connection:
+            counts = _SqliteRows(connection).counts()
         ((stalled,),) = self._query(
             "SELECT count(*) FROM jobs WHERE status = 'active' AND due_at <= ?", now
         )
@@ -143,16 +136,12 @@ class SqliteStore(Store):
 
     def note_worker(self, worker: Worker) -> None:
         """A runner's sign of life; those of yesterday are forgotten."""
-        with self._translated():
-            connection = self._connection()
-            with _begun(connection):
-                connection.execute(
-                    "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?)",
-                    (worker.name, worker.seen_at, worker.slots, worker.active),
-                )
-                connection.execute(
-                    "DELETE FROM workers WHERE seen_at < ?", (worker.seen_at - 86_400,)
-                )
+        with self._connection() as connection, _begun(connection):
+            connection.execute(
+                "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?)",
+                (worker.name, worker.seen_at, worker.slots, worker.active),
+            )
+            connection.execute("DELETE FROM workers WHERE seen_at < ?", (worker.seen_at - 86_400,))
 
     def old_jobs(self, finished_before: float, limit: int) -> Sequence[str]:
         """Finished jobs to be forgotten."""
@@ -183,30 +172,29 @@ class SqliteStore(Store):
 
     def close(self) -> None:
         """Close the connections of all threads."""
-        for connection in self._all:
-            connection.close()
+        for connection, lock in self._all:
+            with lock:
+                connection.close()
         self._all.clear()
         self._local = threading.local()
 
     def _query(self, text: str, *values: str | float) -> list[tuple]:  # type: ignore[type-arg]
-        with self._translated():
-            return self._connection().execute(text, values).fetchall()
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = _open(self._path)
-            self._all.append(connection)
-        return connection
+        with self._connection() as connection:
+            return connection.execute(text, values).fetchall()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """SQLite's errors, and those of the file system, as ours."""
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, held so that `close` waits; SQLite's errors become ours."""
         try:
-            yield
+            held: tuple[sqlite3.Connection, threading.Lock] | None
+            held = getattr(self._local, "held", None)
+            if held is None:
+                held = self._local.held = (_open(self._path), threading.Lock())
+                self._all.append(held)
+            connection, lock = held
+            with lock:
+                yield connection
         except (sqlite3.Error, OSError) as error:
-            if str(error).startswith("database disk image is malformed"):
-                self._local = threading.local()
             raise StorageUnavailable(
                 "The store of jobs is full or cannot be written; nothing was accepted. "
                 "Send it again later.",

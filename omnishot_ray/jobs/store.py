@@ -7,12 +7,13 @@ to be pure but for its rows. All calls block: call them in threads.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from omnishot_ray.errors import Overloaded
+from omnishot_ray.jobs.asking import Filter, Key, Stats, Submitted, Worker
 from omnishot_ray.jobs.model import (
     UNFINISHED,
     Batch,
@@ -33,8 +34,6 @@ Change = Callable[[Job], Job]
 
 _PENDING_S = 60.0
 """A request that has not come to its end after so long never will."""
-_WORKER_S = 60.0
-"""Runners that gave no sign for so long are not listed."""
 
 
 class UnknownJob(Exception):
@@ -47,62 +46,6 @@ class KeyReused(Exception):
     def __init__(self, in_flight: bool) -> None:
         super().__init__("in flight" if in_flight else "settled")
         self.in_flight = in_flight
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An `Idempotency-Key` of a caller, and what came with it."""
-
-    name: str
-    fingerprint: str
-    job_id: str = ""
-    """Of a job or a batch; empty while the request is at work."""
-    at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """The job that stands for a request, and whether it was made for it."""
-
-    job: Job
-    created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which jobs are listed, the newest first, older than the job `before`."""
-
-    statuses: tuple[Status, ...] = ()
-    user_id: str | None = None
-    batch_id: str | None = None
-    before: str = ""
-    limit: int = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A runner, by its last sign of life."""
-
-    name: str
-    seen_at: float
-    slots: int
-    active: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """How the queue stands. `counts` by status and priority."""
-
-    counts: Mapping[tuple[Status, int], int]
-    stalled: int = 0
-    finished_lately: int = 0
-    """Completed, failed or dead within the last minute."""
-    oldest_queued_at: float | None = None
-    workers: tuple[Worker, ...] = field(default=())
-
-    def of(self, *statuses: Status) -> int:
-        """Jobs that stand so."""
-        return sum(count for (status, _), count in self.counts.items() if status in statuses)
 
 
 class Rows(Protocol):
@@ -422,8 +365,3 @@ class Store(ABC):
                 "send it again later.",
                 10.0,
             )
-
-
-def live_workers(workers: Iterable[Worker], now: float) -> tuple[Worker, ...]:
-    """Those that gave a sign of life lately, by name."""
-    return tuple(sorted((w for w in workers if now - w.seen_at < _WORKER_S), key=lambda w: w.name))

@@ -18,6 +18,6 @@ class Threads:
         """What `work` returns or raises, without holding up the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
-    def close(self) -> None:
-        """Start nothing more; what runs ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """Start nothing more, and wait for what runs."""
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)

@@ -43,4 +43,3 @@ class JobRunner:
     async def __del__(self) -> None:
         """Give back what is at work; Serve awaits this when it ends a replica in peace."""
         await self._runner.stop()
-        self._running.cancel()

@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 
 def run(url: str, *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["jobs", "--url", url, *arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(main, ["jobs", *arguments, "--url", url], env={"COLUMNS": "200"})
 
 
 def submit(url: str) -> str:

@@ -407,6 +407,7 @@ def test_events_tell_progress_and_go_on_where_they_were_left(
         answer = client.get(path)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "no-store" in answer.headers["cache-control"]
+    assert "content-encoding" not in answer.headers, "who compresses waits for more to come"
     events = events_of(answer.text)
     assert events[-1]["event"] == "completed"
     assert json.loads(events[-1]["data"])["progress"] == 100

@@ -10,10 +10,11 @@ from time import monotonic, sleep, time
 import pytest
 
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.model import StaleAttempt, Status, VariantResult
 from omnishot_ray.jobs.redis_store import RedisStore
 from omnishot_ray.jobs.sqlite_store import SqliteStore
-from omnishot_ray.jobs.store import Filter, Store
+from omnishot_ray.jobs.store import Store
 from tests.jobbing import a_job
 from tests.redis_server import RedisServer, running_redis
 

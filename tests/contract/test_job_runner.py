@@ -13,9 +13,9 @@ import pytest
 from omnishot_ray.errors import EngineUnavailable, OmnishotError, StorageUnavailable, TaskTimeout
 from omnishot_ray.imaging.pipeline import Result
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.model import Job, Status
 from omnishot_ray.jobs.runner import collect
-from omnishot_ray.jobs.store import Filter
 from omnishot_ray.metrics.samples import JobSample, Sample
 from omnishot_ray.protocol import ImageTask
 from tests.jobbing import LocalEngine, Workshop, a_job
@@ -212,10 +212,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_takes_nothing_in_by_halves(small_disk: Path) -> None:
     shop = Workshop(small_disk)
-    accepted = []
+    accepted: list[str] = []
     with pytest.raises(StorageUnavailable) as full:
-        for number in range(1, 5000):
-            accepted.append(put(shop, number).id)
+        accepted.extend(put(shop, number).id for number in range(1, 5000))
     assert full.value.retry_after_s > 0
     found = [job.id for job in shop.stores.store.find(Filter(limit=10_000))]
     assert sorted(found) == sorted(accepted)

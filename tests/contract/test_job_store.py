@@ -9,10 +9,11 @@ import pytest
 
 from omnishot_ray.errors import Overloaded, StorageUnavailable
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter, Key, Worker
 from omnishot_ray.jobs.model import Batch, IllegalTransition, Job, StaleAttempt, Status
 from omnishot_ray.jobs.redis_store import RedisStore
 from omnishot_ray.jobs.sqlite_store import SqliteStore
-from omnishot_ray.jobs.store import Filter, Key, KeyReused, Store, UnknownJob, Worker
+from omnishot_ray.jobs.store import KeyReused, Store, UnknownJob
 from tests.jobbing import LASTING, LEASE_S, NOW, PASSING, a_job, a_store
 from tests.redis_server import RedisServer, running_redis
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.model import FINISHED, IllegalTransition, StaleAttempt, Status
-from omnishot_ray.jobs.store import Filter
 from tests.jobbing import LASTING, LEASE_S, NOW, PASSING, a_job, a_store
 from tests.redis_server import running_redis
 

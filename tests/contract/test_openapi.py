@@ -17,8 +17,8 @@ from omnishot_ray.api.application import create_app, describe_api
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.jobs.asking import Worker
 from omnishot_ray.jobs.building import JobSettings, build_jobs
-from omnishot_ray.jobs.store import Worker
 from omnishot_ray.metrics.local import LocalMetrics
 from omnishot_ray.storage.config import StorageConfig
 from omnishot_ray.storage.fetch import FetchConfig

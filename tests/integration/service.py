@@ -38,11 +38,12 @@ class Service:
     def __init__(self, command: Sequence[str], port: int, environment: dict[str, str]) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.folder = tempfile.TemporaryDirectory(prefix="service-")
         self.log = tempfile.NamedTemporaryFile("w+", prefix="service-", suffix=".log")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, **environment},
+            env={**os.environ, "OMNISHOT_JOBS__DIR": self.folder.name, **environment},
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -75,6 +76,7 @@ class Service:
                 self.process.kill()
                 self.process.wait()
             self.log.close()
+            self.folder.cleanup()
 
     def descendants(self) -> list[int]:
         """Processes of the service's session: Ray's processes stay in it."""
@@ -121,9 +123,7 @@ def start_service(
     """`omnishot serve` on a free port, waited for."""
     port = free_port()
     command = [str(BIN / "omnishot"), "serve", "--port", str(port), *arguments]
-    service = Service(
-        command, port, {"OMNISHOT_JOBS__DIR": tempfile.mkdtemp(), **(environment or {})}
-    )
+    service = Service(command, port, environment or {})
     try:
         service.wait_until_ready(deadline_s)
     except BaseException:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from omnishot_ray.jobs import model
+from omnishot_ray.jobs.codec import read_batch, read_job
 from omnishot_ray.jobs.model import (
     TRANSITIONS,
     Batch,
@@ -89,11 +90,11 @@ def test_only_what_is_over_may_be_woken_or_found_stalled() -> None:
 
 def test_a_job_reads_as_it_was_written_and_survives_new_and_lost_fields() -> None:
     job = replace(a_job(), results=(VariantResult("a", failure=LASTING),), error=PASSING)
-    assert model.read_job(job.as_json()) == job
+    assert read_job(job.as_json()) == job
     text = job.as_json().replace(b'"user_id":""', b'"gone":1')
-    assert model.read_job(text) == job
+    assert read_job(text) == job
     batch = Batch("b", NOW, 1, jobs=(job,))
-    assert model.read_batch(batch.as_json()) == batch
+    assert read_batch(batch.as_json()) == batch
 
 
 def test_ids_sort_by_time_and_are_uuid7() -> None:
