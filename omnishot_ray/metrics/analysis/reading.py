@@ -130,7 +130,7 @@ async def read_figures(metrics: Metrics, window_s: float) -> Figures:
     )
 
 
-async def read_usage(metrics: Metrics, window_s: float, cores_held: float = 0.0) -> Usage:
+async def read_usage(metrics: Metrics, window_s: float) -> Usage:
     """For the costs. The cache counts as kept; what lies in object storage is not known here."""
     images, sent, kinds, gauges = await asyncio.gather(
         _rows(
@@ -145,7 +145,6 @@ async def read_usage(metrics: Metrics, window_s: float, cores_held: float = 0.0)
         window_s,
         int((images[0]["sum_renditions"] or 0) if images else 0),
         sum(by_kind.values()),
-        cores_held,
         float((sent[0]["sum_bytes_out"] or 0) if sent else 0),
         float(sum(row["avg_cache_bytes"] or 0 for row in gauges)),
         by_kind,
