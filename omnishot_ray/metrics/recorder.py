@@ -60,7 +60,9 @@ class Recorder:
 
             streams = {table: pack(table, held, self.process) for table, held in taken.items()}
             # The room is given back only when they are gone: what is under way takes memory too.
-            is_delivered = await asyncio.wait_for(self._send(streams), _DELIVERY_S)
+            # Not `wait_for`, which in Python 3.11 may swallow the cancellation of who waits.
+            async with asyncio.timeout(_DELIVERY_S):
+                is_delivered = await self._send(streams)
         except Exception:
             logger.warning("%d samples were lost on the way to the hub", count, exc_info=True)
             self.dropped += count
@@ -78,7 +80,8 @@ class Recorder:
             with suppress(asyncio.CancelledError):
                 await self._task
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.flush(), _CLOSING_S)
+            async with asyncio.timeout(_CLOSING_S):
+                await self.flush()
 
     async def _deliver(self) -> None:
         while True:

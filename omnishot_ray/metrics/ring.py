@@ -11,12 +11,14 @@ _TOGETHER = 64
 
 
 class Ring:
-    """Of one table."""
+    """Of one table. About `part_bytes` are forgotten at once."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, part_bytes: int) -> None:
+        self._part_bytes = part_bytes
         self._schema = schema(table)
         self._held: deque[tuple[float, pa.RecordBatch]] = deque()
         self._fresh: list[tuple[float, pa.RecordBatch]] = []
+        self._fresh_bytes = 0
         self.nbytes = 0
         self.complete_from_s = 0.0
         """Before this time samples are missing."""
@@ -26,7 +28,8 @@ class Ring:
         newest = max(batch.column("at_s").to_numpy().max(), self.complete_from_s)
         self._fresh.append((float(newest), batch))
         self.nbytes += batch.nbytes
-        if len(self._fresh) >= _TOGETHER:
+        self._fresh_bytes += batch.nbytes
+        if len(self._fresh) >= _TOGETHER or self._fresh_bytes >= self._part_bytes:
             self._settle()
 
     def read(self, since_s: float) -> pa.Table:
@@ -59,4 +62,4 @@ class Ring:
             (whole,) = table.combine_chunks().to_batches() or (self._fresh[0][1],)
             self.nbytes += whole.nbytes - sum(batch.nbytes for _, batch in self._fresh)
             self._held.append((max(newest for newest, _ in self._fresh), whole))
-            self._fresh = []
+            self._fresh, self._fresh_bytes = [], 0

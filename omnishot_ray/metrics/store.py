@@ -52,7 +52,7 @@ class MetricStore:
         keep_s = config.retention_days * _DAY_S
         self._keep_s = keep_s
         self._measured_s = clock()
-        self._rings = {table: Ring(table) for table in TABLES}
+        self._rings = {table: Ring(table, config.raw_bytes // 32) for table in TABLES}
         self._rollups = {table: Rollups(keep_s) for table in TABLES}
         self._totals = {table: Level(_EVER, 2 * _EVER, math.inf) for table in TABLES}
         self.labels = {

@@ -101,7 +101,8 @@ class HubMetrics:
     async def _call(self, timeout_s: float, method: str, *arguments: Any) -> Any:
         hub = self._hub or self._find()
         try:
-            return await asyncio.wait_for(getattr(hub, method).remote(*arguments), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await getattr(hub, method).remote(*arguments)
         except ray.exceptions.ActorDiedError:
             self._hub = None  # it was ended for good: the next one begins another
             raise
