@@ -328,6 +328,19 @@ def metrics_export(
     sys.exit(export({k: v for k, v in given.items() if v}, stored or url, key, output))
 
 
+@metrics.command("analyze")
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True)
+@click.option("--key", envvar="METRICS_API_KEY", default="", help="API key, where needed.")
+@click.option("--window", default="1h", show_default=True, help="90s, 5m, 2h, 7d.")
+@click.option("--change-at", default="", metavar="TIME", help="Its impact: Unix s or ISO 8601.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, not tables.")
+def metrics_analyze(url: str, key: str, window: str, change_at: str, as_json: bool) -> None:
+    """Trends, anomalies, recommendations and costs."""
+    from omnishot_ray.cli.analyze import analyze
+
+    sys.exit(analyze(url, key, window, change_at, as_json))
+
+
 def _add_groups() -> None:
     from omnishot_ray.cli.dashboards import dashboards
 

@@ -98,20 +98,20 @@ def test_of_nothing_there_is_no_share() -> None:
 
 
 def test_a_bill() -> None:
-    usage = Usage(7200.0, 50_000, 1.5, 4.0, 20e9, 365e9, {"gateway": 1.0, "resizer": 0.5})
+    usage = Usage(7200.0, 50_000, 1.5, 20e9, 365e9, {"gateway": 1.0, "resizer": 0.5})
     bill = price(usage, Prices("EUR", 0.05, 0.1, 0.02))
     assert bill["quantities"] == pytest.approx(
-        {"core_hours": 8.0, "core_hours_busy": 3.0, "egress_gb": 20.0, "storage_gb_months": 1.0}
+        {"core_hours": 3.0, "egress_gb": 20.0, "storage_gb_months": 1.0}
     )
     assert bill["costs"] == pytest.approx(
-        {"cores": 0.4, "egress": 2.0, "storage": 0.02, "total": 2.42}
+        {"cores": 0.15, "egress": 2.0, "storage": 0.02, "total": 2.17}
     )
-    assert bill["per_1000_images"]["total"] == pytest.approx(0.0484)
+    assert bill["per_1000_images"]["total"] == pytest.approx(0.0434)
     assert bill["core_seconds_per_1000_images"] == pytest.approx(216.0)
 
 
 def test_without_images_there_is_no_price_of_one() -> None:
-    bill = price(Usage(60.0, 0, 0.1, 0.0, 0.0, 0.0), Prices())
+    bill = price(Usage(60.0, 0, 0.1, 0.0, 0.0), Prices())
     assert bill["per_1000_images"] is None
     assert bill["quantities"]["core_hours"] == pytest.approx(0.1 / 60)
 

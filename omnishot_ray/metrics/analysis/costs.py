@@ -34,8 +34,6 @@ class Usage:
     """Renditions that were handed out."""
     cores: float
     """Busy on average."""
-    cores_held: float
-    """Paid for: cores of the machines, busy or not; 0 where that is not known."""
     bytes_out: float
     bytes_kept: float
     by_kind: dict[str, float] = field(default_factory=dict)
@@ -45,10 +43,8 @@ class Usage:
 def price(usage: Usage, prices: Prices) -> dict[str, Any]:
     """Costs of the time and of 1 000 images; the latter None where there were none."""
     hours = usage.seconds / 3600.0
-    cores = usage.cores_held or usage.cores
     quantities = {
-        "core_hours": cores * hours,
-        "core_hours_busy": usage.cores * hours,
+        "core_hours": usage.cores * hours,
         "egress_gb": usage.bytes_out / 1e9,
         "storage_gb_months": usage.bytes_kept / 1e9 * hours / 730.0,
     }

@@ -23,6 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 _COUNT = Aggregate("count")
 _SHORTEST_S = 10
+_USAGE_STEPS = 5000
 _MADE: Conditions = {"route": ("/api/optimize",), "status": (200,)}
 _IMAGES: Conditions = {"route": ("/api/optimize", "/api/variants"), "status": (200,)}
 _LONGEST_REUSE_S = 3600.0
@@ -130,8 +131,12 @@ async def read_figures(metrics: Metrics, window_s: float) -> Figures:
     )
 
 
-async def read_usage(metrics: Metrics, window_s: float, cores_held: float = 0.0) -> Usage:
+async def read_usage(metrics: Metrics, window_s: float) -> Usage:
     """For the costs. The cache counts as kept; what lies in object storage is not known here."""
+    step_s = step_for(window_s, _USAGE_STEPS)
+    steps = await _rows(metrics, Query("resources", window_s, step_s=step_s))
+    # The service may be younger than the window.
+    lived = min(1.0, len(steps) * step_s / window_s)
     images, sent, kinds, gauges = await asyncio.gather(
         _rows(
             metrics, Query("requests", window_s, (Aggregate("sum", "renditions"),), where=_IMAGES)
@@ -140,14 +145,13 @@ async def read_usage(metrics: Metrics, window_s: float, cores_held: float = 0.0)
         _read_kinds(metrics, window_s),
         _rows(metrics, Query("gauges", window_s, (Aggregate("avg", "cache_bytes"),), ("process",))),
     )
-    by_kind = {kind: cores for kind, (_, cores) in kinds.items()}
+    by_kind = {kind: cores * lived for kind, (_, cores) in kinds.items()}
     return Usage(
         window_s,
         int((images[0]["sum_renditions"] or 0) if images else 0),
         sum(by_kind.values()),
-        cores_held,
         float((sent[0]["sum_bytes_out"] or 0) if sent else 0),
-        float(sum(row["avg_cache_bytes"] or 0 for row in gauges)),
+        float(sum(row["avg_cache_bytes"] or 0 for row in gauges)) * lived,
         by_kind,
     )
 
