@@ -14,7 +14,6 @@ from omnishot_ray.dashboards.rules import RULES
 from omnishot_ray.metrics.catalogue import CATALOGUE, Kind
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.hub import Hub
-from omnishot_ray.metrics.recorder import columns
 from omnishot_ray.metrics.samples import (
     BatchSample,
     EventSample,
@@ -26,6 +25,7 @@ from omnishot_ray.metrics.samples import (
     Sample,
     VitalSample,
 )
+from omnishot_ray.metrics.streams import columns
 from tests.integration.service import wait_for
 from tests.prometheus_server import Prometheus, settled
 
