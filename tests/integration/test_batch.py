@@ -24,7 +24,7 @@ class Batch(Service):
 
     def __init__(self, *arguments: object, environment: dict[str, str] | None = None) -> None:
         command = [str(BIN / "python"), "-m", "omnishot_ray.cli", "batch", *map(str, arguments)]
-        super().__init__(command, 0, {"PYTHONPATH": str(ROOT), **(environment or {})})
+        super().__init__(command, 0, environment or {})
 
     def finish(self) -> int:
         try:
@@ -164,7 +164,6 @@ def test_stage_of_a_pipeline_of_ones_own() -> None:
         text=True,
         timeout=DEADLINE_S,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert run.returncode == 0, run.stderr
     expected = [(0, "", "failed", 0)]
@@ -188,7 +187,6 @@ def test_wrong_usage_is_told_before_anything_starts(tmp_path: Path, given, said:
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert run.returncode == 2
     assert said in run.stderr
