@@ -37,40 +37,51 @@ class Commits:
         self.state = out / STATE
         self._commits = self.state / "commits"
         self._timings = self.state / "timings"
+        self._stale = self.state / "stale"
 
     def find(self, shard: Shard) -> Commit | None:
         """The record of exactly this shard; None where it is still to be done."""
         commit = self._read(shard)
         return commit if commit is not None and commit.shard_id == shard.id else None
 
-    def stale_outputs(self, shard: Shard) -> set[str]:
-        """Files that were made in its place of a source that has changed since."""
+    def note_stale(self, shard: Shard) -> None:
+        """Keep in mind the files that were made in its place of a source that has changed since.
+
+        They may be outputs of another shard by now, so they go when all is done.
+        """
         commit = self._read(shard)
-        if commit is None or commit.shard_id == shard.id:
-            return set()
-        place = self._commits / f"{shard.key}.parquet"
-        return set(_table(place).column("output").to_pylist()) - {""}
+        if commit is not None and commit.shard_id != shard.id:
+            self._note(self._commits / f"{shard.key}.parquet", f"{shard.label}-{commit.shard_id}")
 
     def write(self, shard: Shard, commit: Commit, rows: pa.Table, timings: pa.Table) -> None:
         """Put the record there; with it the shard is done. Raises `OSError`."""
         (self._timings / f"{shard.key}.parquet").write(_packed(timings, None))
         (self._commits / f"{shard.key}.parquet").write(_packed(rows, commit))
 
-    def trim(self, container: int, shards: int) -> list[str]:
-        """Forget records beyond the last shard of a container that has become smaller.
-
-        Returns the outputs that they name.
-        """
-        outputs: set[str] = set()
+    def trim(self, container: int, shards: int) -> None:
+        """Forget records beyond the last shard of a container that has become smaller."""
         folder = self._commits / f"{container:06d}"
         for ordinal in range(shards, shards + len(folder.names())):
             place = folder / f"{ordinal:08d}.parquet"
             if place.entry() is None:
                 break
-            outputs |= set(_table(place).column("output").to_pylist())
+            self._note(place, f"{container:06d}-{ordinal:06d}-beyond")
             place.delete()
             (self._timings / f"{container:06d}/{ordinal:08d}.parquet").delete()
-        return sorted(outputs - {""})
+
+    def stale_outputs(self) -> set[str]:
+        """All files of sources as they were; some may have been made anew since."""
+        names = self._stale.names()
+        return {name for file in names for name in json.loads((self._stale / file).read())}
+
+    def forget_stale(self) -> None:
+        """When they are gone."""
+        for name in self._stale.names():
+            (self._stale / name).delete()
+
+    def _note(self, record: Place, name: str) -> None:
+        outputs = set(_table(record).column("output").to_pylist()) - {""}
+        (self._stale / f"{name}.json").write(json.dumps(sorted(outputs)).encode())
 
     def rows(self) -> Iterator[tuple[Commit, pa.Table]]:
         """All records in the order of the plan."""

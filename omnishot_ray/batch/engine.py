@@ -55,6 +55,7 @@ class Engine(Generic[Tag]):
         self._pipe: Connection | None = None
         self._since = 0.0
         self._is_ready = False
+        self._is_busy = False
 
     def __enter__(self) -> "Engine[Tag]":
         return self
@@ -104,13 +105,17 @@ class Engine(Generic[Tag]):
         `EngineUnavailable` for a picture that ended two children, `TaskTimeout` for one that was
         over the time limit in both.
         """
+        if self._is_busy:
+            self.close()  # somebody went away in the middle: its answers are not ours
         waiting: deque[tuple[Tag, bytes | None]] = deque()
+        self._is_busy = True
         for picture in pictures:
             self._hand_over(picture[1], is_next=not any(data for _, data in waiting))
             waiting.append(picture)
             if sum(data is not None for _, data in waiting) >= _AHEAD:
                 yield from self._settle(waiting, until=_AHEAD - 1)
         yield from self._settle(waiting, until=0)
+        self._is_busy = False
 
     def _settle(
         self, waiting: deque[tuple[Tag, bytes | None]], until: int

@@ -146,9 +146,7 @@ def flow(
     Raises `OSError` and `OmnishotError` as the stage does.
     """
     with _quiet_context(workers):
-        shards: Dataset = read_datasource(
-            plan, num_cpus=_PLANNER_CPUS, override_num_blocks=tasks, concurrency=_PLANNERS
-        )
+        shards: Dataset = read_datasource(plan, num_cpus=_PLANNER_CPUS, override_num_blocks=tasks)
         done = shards.map_batches(
             stage,
             batch_size=None,

@@ -93,11 +93,10 @@ class Run:
         """Write manifest, timings and summary. Only when every shard was noted."""
         commits = Commits(self.out)
         for container in self.containers:
-            for name in commits.trim(container.ordinal, self._shards.get(container.ordinal, 0)):
-                (self.out / name).delete()
+            commits.trim(container.ordinal, self._shards.get(container.ordinal, 0))
         for ordinal in self._ordinals_beyond():
-            for name in commits.trim(ordinal, 0):
-                (self.out / name).delete()
+            commits.trim(ordinal, 0)
+        stale = commits.stale_outputs()
         errors: dict[str, int] = {}
         counts = Counts()
 
@@ -105,6 +104,7 @@ class Run:
             nonlocal counts
             for commit, table in commits.rows():
                 counts += commit.counts
+                stale.difference_update(table.column("output").to_pylist())
                 for code in table.column("error").to_pylist():
                     if code:
                         errors[code] = errors.get(code, 0) + 1
@@ -121,6 +121,9 @@ class Run:
         summary = self.summary(finished=True, counts=counts, errors=errors)
         (self.out / "summary.json").write(_json(_lasting(summary, self.job)))
         (self.out / "run.json").write(_json(self._run_facts(summary)))
+        for name in sorted(stale):
+            (self.out / name).delete()
+        commits.forget_stale()
         clear_scratch(self.out)
         return summary
 

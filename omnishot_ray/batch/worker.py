@@ -84,7 +84,7 @@ class Worker:
     def run(self, shard: Shard) -> ShardReport:
         """Make, write and commit a shard. Raises `OSError` where the output cannot be written."""
         started = perf_counter()
-        stale = self._commits.stale_outputs(shard)
+        self._commits.note_stale(shard)
         writer = open_writer(self._out, self._job.to, shard)
         rows: list[ManifestRow] = []
         timings: list[TimingRow] = []
@@ -93,8 +93,6 @@ class Worker:
             rows += made
             timings.append(_timing(shard, picture, outcome))
         writer.finish()
-        for name in sorted(stale - {row.output for row in rows}):
-            (self._out / name).delete()
         counts = count_rows(rows, shard.others)
         planned = sum(max(0, member.size) for member in shard.members)
         commit = Commit(shard.id, counts, planned)

@@ -85,6 +85,15 @@ def test_a_process_that_was_killed_once_costs_nothing() -> None:
     assert made == dict.fromkeys(map(str, range(8)), Result)
 
 
+def test_who_goes_away_in_the_middle_leaves_no_answers_behind() -> None:
+    with Engine[str](batches.SMALL, Limits(), 30) as engine:
+        first = engine.outcomes((str(n), batches.photo(n)) for n in range(6))
+        next(first)
+        ((_, outcome),) = engine.outcomes([("40", batches.photo(40))])
+    assert isinstance(outcome, Result)
+    assert outcome.renditions == process(batches.photo(40), batches.SMALL, Limits()).renditions
+
+
 def test_the_process_ends_with_the_engine() -> None:
     engine = Engine[str](batches.SMALL, Limits(), 30)
     assert kinds(engine.outcomes([("0", batches.photo())])) == {"0": Result}

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
@@ -16,8 +17,10 @@ from omnishot_ray.batch.report import write_report
 from omnishot_ray.batch.run import Run
 from omnishot_ray.batch.stage import Renditions
 from omnishot_ray.batch.worker import ShardReport
+from omnishot_ray.cli import batch
 from omnishot_ray.errors import InvalidParameters
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.option_table import SPECS
 from omnishot_ray.imaging.pipeline import process
 from omnishot_ray.metrics.samples import BatchSample, Sample
 from tests import batches
@@ -144,3 +147,23 @@ def test_stage_says_what_is_missing() -> None:
         Renditions()
     with pytest.raises(KeyError):
         Renditions(options={"width": 3}, isolate=False)({"other": np.array([1])})
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_names_every_flag_and_code() -> None:
+    page = (ROOT / "docs" / "batch.md").read_text()
+    rendition = {spec.name for spec in SPECS}
+    flags = {
+        option.opts[0]
+        for option in batch.params
+        if isinstance(option, click.Option) and option.name not in rendition
+    }
+    assert [flag for flag in sorted(flags) if flag not in page] == []
+    sources = (ROOT / "omnishot_ray" / "batch").glob("*.py")
+    codes = {
+        code for path in sources for code in re.findall(r'Fault\(\s*"([a-z-]+)"', path.read_text())
+    }
+    assert len(codes) > 10
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

@@ -174,6 +174,22 @@ def test_a_source_that_changed_is_made_anew_and_the_old_goes(tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_files_that_move_between_shards_are_kept(tmp_path: Path) -> None:
+    source = batches.write_folder(tmp_path / "in", {f"{n}.jpg": batches.photo(n) for n in range(7)})
+    out = tmp_path / "out"
+    batches.make(source, out=out, shard_members=2)
+    (source / "0.jpg").unlink()
+    (source / "1.jpg").unlink()
+    (source / "4.jpg").unlink()
+    again = batches.make(source, out=out, shard_members=2, resume=True)
+    assert again.counts.pictures == 4
+    batches.make(source, out=tmp_path / "anew", shard_members=2)
+    left = {name: digest for name, digest in batches.digests(out).items() if name.endswith(".jpg")}
+    anew = batches.digests(tmp_path / "anew")
+    assert left == {name: digest for name, digest in anew.items() if name.endswith(".jpg")}
+    assert len(left) == 4
+
+
 def test_an_output_holds_one_job(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", batches.photos(1))
     batches.make(source, out=tmp_path / "out")
