@@ -42,6 +42,11 @@ class Task(Protocol[MadeCo]):
         ...
 
     @property
+    def identity(self) -> object:
+        """Equal for tasks that come to the same; hashable, and holds no data."""
+        ...
+
+    @property
     def request_id(self) -> str:
         """Whom it is for, to be found in the log."""
         ...
@@ -95,6 +100,11 @@ class ImageTask:
         """SHA-256 of the file in hexadecimal."""
         return self.known_digest or hashlib.sha256(self.data).hexdigest()
 
+    @property
+    def identity(self) -> object:
+        """The source and what is wanted of it."""
+        return self.digest, self.renditions, self.beside
+
     def estimate_ms(self, header: Header) -> float:
         """Core-milliseconds of one decode and all renditions."""
         return estimate_ms(len(self.data), header, self.renditions)
@@ -145,6 +155,11 @@ class InfoTask:
     def digest(self) -> str:
         """SHA-256 of the file in hexadecimal."""
         return self.known_digest or hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def identity(self) -> object:
+        """The source."""
+        return self.digest
 
     def estimate_ms(self, header: Header) -> float:
         """Core-milliseconds of a small decode and a look at it."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, Protocol
 
+from cachetools import LRUCache
+
 from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.errors import (
     EngineUnavailable,
@@ -98,6 +100,9 @@ _GRACE_S = 1.0
 itself and says so, and only one that cannot even do that is given up from here."""
 
 
+_JUDGED_MAX = 1024
+"""Tasks that `optimize_now` has judged and `optimize` has not asked after yet."""
+
 _PROMPT_S = 0.01
 """Who waits no longer than this has not waited."""
 
@@ -126,6 +131,7 @@ class Dispatcher:
         self._overload = Overload(config.overload, perf_counter)
         self._drain = DrainRate(perf_counter)
         self._latencies, self._arrivals = Latencies(), Arrivals()
+        self._judged: LRUCache[object, tuple[Header, float]] = LRUCache(_JUDGED_MAX)
 
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
         """Choose the lane and wait for the outcome, at most `time_limit_s`."""
@@ -150,7 +156,10 @@ class Dispatcher:
             header, cost_ms = self._judge(task)
         except OmnishotError as error:
             return error
-        return run_task(task, self._limits) if self._is_prompt(task, header, cost_ms) else None
+        if self._is_prompt(task, header, cost_ms):
+            return run_task(task, self._limits)
+        self._judged[task.identity] = header, cost_ms
+        return None
 
     async def check_ready(self) -> dict[str, str]:
         """Whether the replicas answer."""
@@ -176,6 +185,8 @@ class Dispatcher:
 
     def _judge(self, task: Task[Made]) -> tuple[Header, float]:
         """The header of the picture and the estimated core-milliseconds. Raises `ImageError`."""
+        if self._judged and (judged := self._judged.pop(task.identity, None)):
+            return judged
         header = read_header(task.data)
         check_header(header, self._limits)
         if self._quarantine and self._quarantine.is_quarantined(task.digest):

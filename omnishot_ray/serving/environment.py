@@ -18,6 +18,10 @@ RAY_ENVIRONMENT = {
     # HAProxy's own metrics take an eighth of a core.
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    # A small photo passes in one piece, where it would be spliced through a pipe in several:
+    # thumbnails 840 → 990/s, from the cache 3 900 → 4 450/s. A connection takes two of them only
+    # while something is in them.
+    "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
     # Replicas hand their counters over every tenth of a second, the controller looks after them as
     # often: 5 % of a core for nothing that a person or the autoscaler could notice.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",

@@ -16,6 +16,7 @@ from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
+from omnishot_ray.serving.parcels import Hatch
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
 
@@ -33,7 +34,7 @@ class Gateway:
         limits: Limits,
         cache: CacheConfig,
     ) -> None:
-        self._pool = ReplicaPool(resizers)
+        self._pool = ReplicaPool(resizers, Hatch(cache.node_dir))
         self._front = build_front(cache)
         self._dispatcher = Dispatcher(
             self._pool,

@@ -11,6 +11,7 @@ from omnishot_ray.errors import TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.protocol import AnyOutcome, AnyTask, run_task
 from omnishot_ray.serving.load import GatewayLoad, LoadBook
+from omnishot_ray.serving.parcels import Parcel, Undelivered
 
 logger = logging.getLogger(__name__)
 
@@ -38,18 +39,24 @@ class Resizer:
         self._book = LoadBook()
 
     async def process(
-        self, batch: Sequence[AnyTask], time_limits_s: Sequence[float]
-    ) -> list[AnyOutcome | None]:
+        self, batch: Sequence[AnyTask | Parcel], time_limits_s: Sequence[float]
+    ) -> list[AnyOutcome | Undelivered | None]:
         """Outcomes in the order of the batch; a failure is a value and harms no other task.
 
         `TaskTimeout` for the task that had to be stopped, None for those that another replica has
-        to do.
+        to do, `Undelivered` for parcels that cannot be opened here.
         """
-        outcomes: list[AnyOutcome | None] = []
+        outcomes: list[AnyOutcome | Undelivered | None] = []
         with self._book.batch():
-            for task, limit_s in zip(batch, time_limits_s, strict=True):
+            for item, limit_s in zip(batch, time_limits_s, strict=True):
                 async with self._engine:
-                    outcomes.append(None if self._is_ending else await self._work(task, limit_s))
+                    task = await _unpacked(item)
+                    if task is None:
+                        outcomes.append(Undelivered())
+                    else:
+                        outcomes.append(
+                            None if self._is_ending else await self._work(task, limit_s)
+                        )
         return outcomes
 
     async def report(self, load: GatewayLoad) -> None:
@@ -78,3 +85,7 @@ class Resizer:
         self._is_ending = True
         loop.call_later(_LAST_WORDS_S, os._exit, 1)
         return TaskTimeout("The work was stopped at its time limit.")
+
+
+async def _unpacked(item: AnyTask | Parcel) -> AnyTask | None:
+    return await asyncio.to_thread(item.open) if isinstance(item, Parcel) else item

@@ -9,14 +9,18 @@ import urllib.parse
 import urllib.request
 import zipfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import process
+from omnishot_ray.serving.parcels import LEAST_BYTES
 from tests.integration.service import ROOT, Service
+from tests.pictures import encode, noise
 
 DATA = ROOT / "tests" / "data"
 PHOTO = (DATA / "photo_sharp_benchmark_2725x2225.jpg").read_bytes()
@@ -62,6 +66,15 @@ def test_both_lanes_give_the_bytes_of_the_engine(service: Service, photo, wanted
     assert answer.status == 200
     alone = process(photo, [parse_options(wanted)], Limits())
     assert content == alone.renditions[0].data
+
+
+def test_a_large_original_goes_to_a_replica_and_leaves_no_file(service: Service) -> None:
+    large = encode(noise(1800, 1700), "PNG", compress_level=0)
+    assert len(large) > LEAST_BYTES
+    answer, content = post(service, "/api/optimize?width=900&format=webp", large)
+    assert answer.status == 200
+    assert size_of(content, "WEBP") == (900, 850)
+    assert list(Path(CacheConfig().node_dir, "parcels").iterdir()) == []
 
 
 def test_variants_as_zip(service: Service) -> None:

@@ -20,6 +20,7 @@ from omnishot_ray.errors import (
     TaskTimeout,
     UnsupportedFormat,
 )
+from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.info import ImageInfo
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
@@ -575,3 +576,26 @@ async def test_what_takes_less_time_than_to_ask_is_done_at_once() -> None:
     assert dispatcher.optimize_now(task(data=encode(noise(900, 900)))) is None
     assert isinstance(dispatcher.optimize_now(task(data=b"GIF89a")), CorruptImage)
     assert pooled(HandMovedPool()).optimize_now(task()) is None
+
+
+async def test_a_task_that_is_not_done_at_once_is_judged_once() -> None:
+    """A picture that is turned away should cost little."""
+    judged: list[str] = []
+
+    class Judged(ImageTask):
+        def estimate_ms(self, header: Header) -> float:
+            judged.append(self.request_id)
+            return super().estimate_ms(header)
+
+    pool = HandMovedPool()
+    dispatcher = pooled(pool)
+    one, other = (Judged(SMALL_PICTURE, (Options(name=name),), name) for name in "ab")
+    assert dispatcher.optimize_now(one) is None
+    (running,) = start(dispatcher, one)
+    (await nth_batch(pool, 1)).succeed()
+    assert isinstance(await running, Result)
+    assert judged == ["a"]
+    (running,) = start(dispatcher, other)  # nobody has looked at this one before
+    (await nth_batch(pool, 2)).succeed()
+    assert isinstance(await running, Result)
+    assert judged == ["a", "b"]
