@@ -331,10 +331,10 @@ def _page(times: Times, traffic: Traffic, rows: Sequence[Row], made: Sections) -
             "## What so many cores carry",
             f"""The highest rate tried at which p95 is below {MOST_P95_MS:g} ms and less than
             {MOST_SHED:.0%} is turned away; tried are {SHARES[0]:.0%} to {SHARES[-1]:.0%} of what
-            the cores could do. Nothing in the model slows gateways or Resizers down when there are
-            more of them, so it grows in proportion: what stands against that is in the last
-            section. Cost: ${PRICE_CORE_HOUR} a core-hour (a vCPU of AWS c7i on demand), run at
-            {UTILISATION:.0%} of this rate.""",
+            the cores could do, for 12 to 40 s each. Nothing in the model slows gateways or Resizers
+            down when there are more of them, so it grows in proportion: what stands against that is
+            in the last section. Cost: ${PRICE_CORE_HOUR} a core-hour (a vCPU of AWS c7i on
+            demand), run at {UTILISATION:.0%} of this rate.""",
             (*capacity_section(rows), "", "![for each core](images/capacity_capacity.svg)"),
         ),
         (

@@ -159,10 +159,7 @@ def main() -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="the service times, as JSON")
     parser.add_argument("--results", type=Path, metavar="DIR", help="write a Markdown page")
     given = parser.parse_args()
-    library = drawn_library()
-    engine: dict[str, float] = {}
-    for mix in (*(mix_of(name) for name, _ in LOADS), _CALIBRATION):
-        engine |= measure_engine(library, mix, say=lambda text: print(text, file=sys.stderr))
+    engine = measure_engine([*(mix_of(name) for name, _ in LOADS), _CALIBRATION])
     available, rows = sorted(os.sched_getaffinity(0)), []
     times = Times(engine=engine)
     for cores in given.cores:

@@ -85,7 +85,15 @@ def _path(line: Line, seconds: Sequence[float], bottom: float, highest: float) -
 
 
 def _axis(places: Sequence[float], ticks: Sequence[Tick], y: float) -> list[str]:
-    return [_text(_LEFT + _POINTS * at / places[-1], y + 18, text, "middle") for at, text in ticks]
+    return [
+        _text(
+            _LEFT + _POINTS * at / places[-1],
+            y + 18,
+            text,
+            "end" if at == places[-1] else "middle",  # or it would be cut off
+        )
+        for at, text in ticks
+    ]
 
 
 def _time_axis(seconds: Sequence[float], y: float) -> list[str]:
