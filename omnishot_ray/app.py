@@ -114,4 +114,11 @@ def _job_runner(settings: Settings, jobs: JobSettings, resizers: Application) ->
         health_check_period_s=2,
         logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
-    ).bind(resizers, jobs, settings.limits, settings.cache.node_dir)
+    ).bind(
+        resizers,
+        jobs,
+        settings.limits,
+        settings.cache.node_dir,
+        settings.metrics,
+        settings.logs,
+    )

@@ -220,6 +220,7 @@ def _read_rest(
         dedupe=reader.take("dedupe", "true or false", True, _boolean),
         user_id=reader.take("user_id", "1 to 128 printable characters", "", _matching(_USER))
         or request.scope["state"].get("api_key", ""),
+        request_id=request.scope["state"].get("request_id", ""),
     )
     reader.finish((*beside, *CHOOSERS, *_SHARED))
     chosen = {name: value for name, value in choosers.items() if value is not None}

@@ -78,7 +78,12 @@ async def _attempt(job: Job, means: Means, keep: Keep, deadline: float) -> None:
     missing = [options for options in everything if options.name not in made]
     for chunk in in_chunks(len(data), header, missing, means.chunk_ms):
         task = ImageTask(
-            data, chunk, job.id, priority=job.priority, known_digest=digest, beside=everything
+            data,
+            chunk,
+            job.request_id or job.id,
+            priority=job.priority,
+            known_digest=digest,
+            beside=everything,
         )
         outcome = await means.engine.run(task, max(0.1, deadline - monotonic()))
         if isinstance(outcome, OmnishotError):

@@ -137,6 +137,8 @@ class Job:
     priority: int = 5
     timeout_s: float = 300.0
     max_attempts: int = 3
+    request_id: str = ""
+    """Of the request that brought it: what is logged of its work, and told of it, carries this."""
     scope: str = ""
     """Jobs of the same scope are the same: owner, content and options; empty: only itself."""
     work_key: str = ""

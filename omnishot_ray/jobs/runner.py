@@ -37,6 +37,7 @@ from omnishot_ray.metrics.samples import JobSample
 from omnishot_ray.storage.blobs import Blobs
 from omnishot_ray.storage.outputs import Outputs
 from omnishot_ray.storage.sources import Sources
+from omnishot_ray.telemetry.context import work_for
 
 logger = logging.getLogger(__name__)
 
@@ -174,7 +175,8 @@ class Runner:
             )
 
         try:
-            await attempt(job, self._means, keep)
+            with work_for(job.request_id or job.id):
+                await attempt(job, self._means, keep)
         except OmnishotError as error:
             failure = _lasting(error) if isinstance(error, NotStored) else Failure.of(error)
         except (StaleAttempt, UnknownJob):
@@ -270,14 +272,15 @@ class Runner:
         job = await self._try(hold, job_id)
         if job is None:
             return
-        told = await self._webhooks.attempt(
-            job.work.callback_url,
-            f"job.{job.status}",
-            describe_job(job),
-            f"{job.id}-{job.attempts}",
-            job.callback_attempts + 1,
-            job.finished_at,
-        )
+        with work_for(job.request_id or job.id):
+            told = await self._webhooks.attempt(
+                job.work.callback_url,
+                f"job.{job.status}",
+                describe_job(job),
+                f"{job.id}-{job.attempts}",
+                job.callback_attempts + 1,
+                job.finished_at,
+            )
         again_at = None
         if told.again_in_s is not None and job.callback_attempts + 1 < self._max_callbacks:
             again_at = self._clock() + told.again_in_s

@@ -51,6 +51,7 @@ class NewJob:
     output: str = ""
     dedupe: bool = True
     user_id: str = ""
+    request_id: str = ""
 
 
 class Jobs:
@@ -253,6 +254,7 @@ class Jobs:
             created_at=now,
             queued_at=now,
             user_id=new.user_id,
+            request_id=new.request_id,
             priority=new.priority,
             timeout_s=config.timeout_s if new.timeout_s is None else new.timeout_s,
             max_attempts=config.max_attempts if new.max_attempts is None else new.max_attempts,

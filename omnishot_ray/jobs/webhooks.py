@@ -25,6 +25,7 @@ from omnishot_ray.errors import AddressRefused, OmnishotError
 from omnishot_ray.storage.fetch import USER_AGENT, FetchConfig
 from omnishot_ray.storage.guard import Guard
 from omnishot_ray.storage.outbound import OpenSocket, Outbound, Resolver
+from omnishot_ray.telemetry.context import REQUEST_ID
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -188,6 +189,7 @@ class Webhooks:
         headers = {
             "User-Agent": USER_AGENT,
             "Content-Type": "application/json",
+            **({"X-Request-Id": request_id} if (request_id := REQUEST_ID.get()) else {}),
             **self._signature(body, message_id),
         }
         try:

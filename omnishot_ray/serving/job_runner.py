@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
+import secrets
 
 from ray.serve.handle import DeploymentHandle
 
 from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs.building import JobSettings, build_runner
+from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.serving.job_engine import PoolEngine
+from omnishot_ray.serving.metrics_client import HubMetrics
 from omnishot_ray.serving.parcels import Hatch
 from omnishot_ray.serving.pool import ReplicaPool
 from omnishot_ray.serving.resizer import Resizer
+from omnishot_ray.telemetry.config import LogConfig
+from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +30,17 @@ class JobRunner:
         settings: JobSettings,
         limits: Limits,
         node_dir: str,
+        metrics: MetricsConfig,
+        logs: LogConfig,
     ) -> None:
+        name = f"runner-{secrets.token_hex(4)}"
+        configure_logs(logs, name)
+        watched = HubMetrics(name, metrics, logs) if metrics.enabled else None
+        if watched:
+            watched.start("runner")
         pool = ReplicaPool(resizers, Hatch(node_dir))
         engine = PoolEngine(pool, settings.jobs.share, Quarantine(node_dir))
-        self._runner = build_runner(settings, engine, limits)
+        self._runner = build_runner(settings, engine, limits, watched)
         self._running = asyncio.get_running_loop().create_task(self._runner.run())
 
     async def check_health(self) -> None:
