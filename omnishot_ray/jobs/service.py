@@ -294,7 +294,7 @@ class Jobs:
         payload = hashlib.sha256()
         for new in news:
             payload.update(hashlib.sha256(new.data).digest())
-            payload.update(repr(replace(new, data=b"")).encode())
+            payload.update(repr(replace(new, data=b"", request_id="")).encode())
         name = hashlib.sha256(f"{user_id}\n{key}".encode()).hexdigest()
         return Key(name, payload.hexdigest())
 

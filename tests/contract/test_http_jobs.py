@@ -23,7 +23,7 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.jobs.redis_store import RedisStore
 from omnishot_ray.storage.blobs import Blobs
 from tests.contract.checks import CheckedClient, assert_problem, said
-from tests.jobbing import Workshop
+from tests.jobbing import LocalEngine, Workshop
 from tests.pictures import encode, scene
 from tests.redis_server import RedisServer
 
@@ -205,6 +205,22 @@ def test_the_end_is_told_signed_until_somebody_listens(
     assert first["webhook-id"] == second["webhook-id"]
     assert json.loads(again)["timestamp"] == document["timestamp"]
     assert first["webhook-signature"].startswith("v1,")
+
+
+def test_the_id_of_a_request_goes_with_its_job_to_the_engine_and_the_callback(
+    client: CheckedClient, shop: Workshop, server: Server
+) -> None:
+    headers = {"X-Request-Id": "of-mine"}
+    taken = client.post("/api/jobs", json=body(callback_url=server.url), headers=headers)
+    assert taken.status_code == 202
+    engine = LocalEngine()
+    with shop.working(engine=engine):
+        deadline = monotonic() + DEADLINE_S
+        while not server.posted:
+            assert monotonic() < deadline, "no callback"
+            sleep(0.01)
+    assert {task.request_id for task in engine.tasks} == {"of-mine"}
+    assert server.posted[0][0]["X-Request-Id"] == "of-mine"
 
 
 def test_outputs_are_written_where_a_job_wants_them(
