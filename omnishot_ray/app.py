@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -10,6 +11,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouter
 
 from omnishot_ray.serving.autoscaling import SETTLE_S
 from omnishot_ray.serving.gateway import Gateway
+from omnishot_ray.serving.metrics_client import watch_resizer
 from omnishot_ray.serving.resizer import Resizer
 from omnishot_ray.settings import Settings, load_settings
 
@@ -55,7 +57,11 @@ def assemble(settings: Settings) -> Application:
         ),
         ray_actor_options={"num_cpus": scale.num_cpus},
         graceful_shutdown_timeout_s=15,
-    ).bind(settings.limits, scale.niceness)
+    ).bind(
+        settings.limits,
+        scale.niceness,
+        partial(watch_resizer, settings.metrics) if settings.metrics.enabled else None,
+    )
     gateways = serve.deployment(
         serve.ingress()(Gateway),
         name="Gateway",
@@ -66,4 +72,11 @@ def assemble(settings: Settings) -> Application:
         logging_config={"log_level": "WARNING", "enable_access_log": False},
         graceful_shutdown_timeout_s=15,
     )
-    return gateways.bind(resizers, settings.api, settings.dispatch, settings.limits, settings.cache)
+    return gateways.bind(
+        resizers,
+        settings.api,
+        settings.dispatch,
+        settings.limits,
+        settings.cache,
+        settings.metrics,
+    )

@@ -19,6 +19,7 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.cache.config import CacheConfig
 from omnishot_ray.errors import ConfigError
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.serving.dispatch import DispatchConfig
 from omnishot_ray.serving.scaling import GatewayScale, ResizerScale
 
@@ -36,6 +37,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     api: ApiConfig = field(default_factory=ApiConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
     dispatch: DispatchConfig = field(default_factory=DispatchConfig)
     gateways: GatewayScale = field(default_factory=GatewayScale)
     resizers: ResizerScale = field(default_factory=ResizerScale)

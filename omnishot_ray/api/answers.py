@@ -14,8 +14,10 @@ from starlette.responses import Response
 from omnishot_ray.api.fingerprint import data_etag
 from omnishot_ray.api.problems import as_problem
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.imaging.info import ImageInfo
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, SourceInfo, Timings
+from omnishot_ray.metrics.notes import current
 
 JSON = "application/json"
 MULTIPART = "multipart/mixed"
@@ -62,6 +64,39 @@ def rendition_response(made: Answer, rendition: Rendition, caching: Mapping[str,
     if rendition.gravity:
         headers["X-OmniShot-Gravity"] = rendition.gravity
     return Response(rendition.data, headers=headers, media_type=rendition.format.mime)
+
+
+def note_answer(made: Answer, received: int) -> None:
+    """Say what is known of it for the sample of this request; `received` bytes were the picture."""
+    notes = current()
+    if notes is None:
+        return
+    source, timings = made.result.source, made.timings
+    done = [item for item in made.result.renditions if isinstance(item, Rendition)]
+    notes.cache = made.cache
+    notes.source_format = source.format.value
+    notes.pixels = source.width * source.height
+    notes.bytes_in = received
+    notes.renditions = len(done)
+    notes.queue_ms, notes.decode_ms = timings.queue, timings.decode
+    notes.transform_ms, notes.encode_ms = timings.transform, timings.encode
+    if done:
+        notes.format = done[0].format.value
+    if len(done) == 1:
+        notes.bytes_saved = max(0, source.bytes - len(done[0].data))
+
+
+def note_description(info: ImageInfo) -> None:
+    """The same of a description."""
+    notes = current()
+    if notes is None:
+        return
+    notes.cache = "miss"
+    notes.source_format = info.source.format.value
+    notes.pixels = info.source.width * info.source.height
+    notes.bytes_in = info.source.bytes
+    notes.queue_ms, notes.decode_ms = info.timings.queue, info.timings.decode
+    notes.transform_ms, notes.encode_ms = info.timings.transform, info.timings.encode
 
 
 def server_timing(timings: Timings) -> str:

@@ -18,14 +18,18 @@ from omnishot_ray.api.guard import Guard, is_open
 from omnishot_ray.api.images import build_image_routes
 from omnishot_ray.api.info import build_info_routes
 from omnishot_ray.api.keys import Keyring
+from omnishot_ray.api.metrics import build_metrics_routes
 from omnishot_ray.api.openapi import SECURITY_SCHEMES
 from omnishot_ray.api.operations import build_operation_routes
 from omnishot_ray.api.page import build_page_routes
 from omnishot_ray.api.problems import handle_error, handle_http_error
 from omnishot_ray.api.proxies import Proxies
+from omnishot_ray.api.recording import Recording
 from omnishot_ray.api.shortcut import Shortcut
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.metrics.config import MetricsConfig
+from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 
 if TYPE_CHECKING:
@@ -45,13 +49,16 @@ def create_app(
     front: CachingOptimizer | None = None,
     *,
     server_sends_request_id: bool = False,
+    metrics: LiveMetrics | None = None,
+    metrics_config: MetricsConfig | None = None,
 ) -> ASGIApp:
     """Build the ASGI application in front of an `Optimizer`, with caches in `front` of it.
 
     `server_sends_request_id` is for a server that gives every request an `X-Request-Id` and sends
-    it back by itself, as Ray Serve does.
+    it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
     """
-    routers = _build_routers(optimizer, config, front)
+    watching = (metrics, metrics_config or MetricsConfig()) if metrics else None
+    routers = _build_routers(optimizer, config, front, watching)
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
     # What is switched off is not there at all.
@@ -61,13 +68,14 @@ def create_app(
         keyring = Keyring(named_keys(config.keys)) if config.keys else None
         app = Guard(app, keyring, _rate_limits(config), proxies)
     for_pages = _for_pages(config)
-    return Edge(
+    app = Edge(
         for_pages(app),
         server_sends_request_id=server_sends_request_id,
         hsts_s=config.hsts_s,
         proxies=proxies if config.trusted_proxies else None,
         around_faults=for_pages,
     )
+    return Recording(app, metrics, routers) if metrics else app
 
 
 def _rate_limits(config: ApiConfig) -> "RateLimits | None":
@@ -87,18 +95,26 @@ def _for_pages(config: ApiConfig) -> Callable[[ASGIApp], ASGIApp]:
 
 
 def describe_api(optimizer: Optimizer, config: ApiConfig) -> dict[str, Any]:
-    """The OpenAPI document, the same as at `/openapi.json`."""
-    return _documented(_build_routers(optimizer, config), config).openapi()
+    """The OpenAPI document, the same as at `/openapi.json` of the whole service."""
+    from omnishot_ray.metrics.local import LocalMetrics  # noqa: PLC0415  # the whole hub
+
+    watching = LocalMetrics(), MetricsConfig()
+    return _documented(_build_routers(optimizer, config, None, watching), config).openapi()
 
 
 def _build_routers(
-    optimizer: Optimizer, config: ApiConfig, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    config: ApiConfig,
+    front: CachingOptimizer | None = None,
+    watching: tuple[LiveMetrics, MetricsConfig] | None = None,
 ) -> tuple[APIRouter, ...]:
+    metrics = watching[0] if watching else None
     routers = (
         build_image_routes(optimizer, config, front),
         build_info_routes(optimizer, config),
-        build_operation_routes(optimizer, front),
+        build_operation_routes(optimizer, front, metrics),
         build_cache_routes(optimizer, config, front),
+        *([build_metrics_routes(*watching)] if watching else ()),
     )
     paths = {getattr(route, "path", "") for router in routers for route in router.routes}
     return (*routers, build_page_routes(config, paths))

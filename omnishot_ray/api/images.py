@@ -13,6 +13,7 @@ from omnishot_ray.api.answers import (
     ZIP,
     Answer,
     VariantsAnswer,
+    note_answer,
     rendition_response,
 )
 from omnishot_ray.api.body import Upload, read_query, read_upload
@@ -88,6 +89,7 @@ def build_image_routes(
         if matches(list_header(request, "if-none-match"), tag):
             return Response(status_code=304, headers=caching)
         made = await make(key, digest, upload, (options,), request)
+        note_answer(made, len(upload.data))
         if made.degraded:  # the next one may be better: nobody should keep this
             caching = {"Cache-Control": "no-store", "Vary": "Accept"}
         return rendition_response(made, _only(made.result), caching)
@@ -107,6 +109,7 @@ def build_image_routes(
         if possible:
             digest = content_digest(upload.data)
             made = await make(cache_key(digest, possible), digest, upload, possible, request)
+            note_answer(made, len(upload.data))
         answer = VariantsAnswer.of(made, wanted, request.state.request_id)
         if answer.all_failed:
             raise _all_failed(answer)

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.answers import JSON, describe_source, server_timing
+from omnishot_ray.api.answers import JSON, describe_source, note_description, server_timing
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import content_digest, info_etag, matches
@@ -39,6 +39,7 @@ def build_info_routes(optimizer: Optimizer, config: ApiConfig) -> APIRouter:
         outcome = await optimizer.optimize(task)
         if isinstance(outcome, OmnishotError):
             raise outcome
+        note_description(outcome)
         headers = {
             **caching,
             "Server-Timing": server_timing(outcome.timings),

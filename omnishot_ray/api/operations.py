@@ -1,5 +1,7 @@
 """`/health`, `/ready`, the catalogue of platforms, and what a problem's code means."""
 
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import asdict
 from time import perf_counter, time
 from typing import Any
@@ -15,13 +17,16 @@ from omnishot_ray.api.problems import describe, http_problem_response, problem_r
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.errors import EngineUnavailable
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS, RESPONSIVE, Platform
+from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
 def build_operation_routes(
-    optimizer: Optimizer, front: CachingOptimizer | None = None
+    optimizer: Optimizer,
+    front: CachingOptimizer | None = None,
+    metrics: LiveMetrics | None = None,
 ) -> APIRouter:
     """The routes for those who run the service, and the catalogue."""
     router = APIRouter()
@@ -33,6 +38,17 @@ def build_operation_routes(
             "groups": list(GROUPS),
         }
     )
+
+    async def check_parts() -> dict[str, tuple[str, float]]:
+        """The state of each part, and how many milliseconds it took to ask."""
+        asked = [_timed(optimizer.check_ready())]
+        if metrics is not None:
+            asked.append(_timed(_named("metrics-hub", metrics.check_ready())))
+        return {
+            name: (state, took_ms)
+            for states, took_ms in await asyncio.gather(*asked)
+            for name, state in states.items()
+        }
 
     @router.get("/health", tags=["operations"], **_HEALTH_DOCS)
     async def health(_request: Request) -> Response:
@@ -46,7 +62,7 @@ def build_operation_routes(
     @router.get("/ready", tags=["operations"], **_READY_DOCS)
     async def ready(request: Request) -> Response:
         """200 only when everything that an answer depends on answers."""
-        parts = await optimizer.check_ready()
+        parts = {name: state for name, (state, _) in (await check_parts()).items()}
         failing = [f"{name}: {state}" for name, state in parts.items() if state != "ok"]
         if failing:
             fault = EngineUnavailable(
@@ -59,12 +75,9 @@ def build_operation_routes(
     @router.get("/api/services/health", tags=["operations"], **_SERVICES_DOCS)
     async def services(_request: Request) -> Response:
         """Each part with its state, how long it took to ask, and the state of its circuit."""
-        started_at = perf_counter()
-        parts = await optimizer.check_ready()
-        took_ms = round((perf_counter() - started_at) * 1000.0, 3)
         document = {
             "gateway": {"status": "ok", "latency_ms": 0.0, "circuit": "closed", "detail": ""},
-            **{name: _part(state, took_ms) for name, state in parts.items()},
+            **{name: _part(*found) for name, found in (await check_parts()).items()},
             **(front.describe_services() if front else {}),
         }
         worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"
@@ -89,6 +102,16 @@ def build_operation_routes(
         return Response(orjson.dumps(meaning), media_type="application/json")
 
     return router
+
+
+async def _named(name: str, asked: Awaitable[str]) -> dict[str, str]:
+    return {name: await asked}
+
+
+async def _timed(asked: Awaitable[dict[str, str]]) -> tuple[dict[str, str], float]:
+    began = perf_counter()
+    states = await asked
+    return states, round((perf_counter() - began) * 1000.0, 3)
 
 
 def _part(state: str, latency_ms: float) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from omnishot_ray import errors
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.metrics.notes import note_error
 
 STATUS: dict[type[OmnishotError], int] = {
     errors.InvalidParameters: 400,
@@ -61,12 +62,14 @@ def as_problem(error: OmnishotError, instance: str) -> dict[str, Any]:
 
 def problem_response(error: OmnishotError, instance: str) -> Response:
     """The answer for an error, with `Retry-After` where waiting helps."""
+    note_error(error.code)
     return _response(as_problem(error, instance), _headers_of(error))
 
 
 def http_problem_response(status: int, detail: str, instance: str, headers: Any = None) -> Response:
     """The answer for what the router itself turns away (404, 405, unreadable form data)."""
     code, title, hint = _HTTP_TITLES.get(status, ("http", "Request not possible", ""))
+    note_error(code)
     return _response(
         _document(code, title, status, f"{detail}. {hint}".strip(), instance, []), headers
     )

@@ -183,6 +183,11 @@ class CachingOptimizer:
             "dropped_writes": self.dropped_writes,
         }
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """Bytes and results in memory."""
+        return (self._memory.held_bytes, len(self._memory)) if self._memory else (0, 0)
+
     def describe_services(self) -> dict[str, dict[str, Any]]:
         """State of each tier for those who watch the service: ok or down, and its circuit."""
         services: dict[str, dict[str, Any]] = {}

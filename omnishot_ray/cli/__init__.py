@@ -99,3 +99,57 @@ def doctor(port: int, as_json: bool) -> None:
     from omnishot_ray.cli.doctor import examine, report
 
     sys.exit(report(examine(port), as_json=as_json))
+
+
+@main.group()
+def metrics() -> None:
+    """Figures of a running service, or of the Parquet that one has written (metrics.uri)."""
+
+
+def _source_options(command: Any) -> Any:
+    """Where figures come from; the same for all commands of the group."""
+    for option in (
+        click.option("--key", envvar="METRICS_API_KEY", default="", help="API key, where needed."),
+        click.option("--from", "stored", metavar="URI", help="Folder or URI of Parquet instead."),
+        click.option("--url", default="http://127.0.0.1:8000", show_default=True),
+        click.option("--window", default="5m", show_default=True, help="90s, 5m, 2h, 7d."),
+        click.option("--table", default="requests", show_default=True, help="Or resources, …"),
+    ):
+        command = option(command)
+    return command
+
+
+@metrics.command("query")
+@_source_options
+@click.option("--group-by", default="", metavar="COLUMN,…")
+@click.option(
+    "--aggregations",
+    default="count,rate,avg:total_ms,p95:total_ms,p99:total_ms",
+    show_default=True,
+    metavar="FUNCTION:COLUMN,…",
+)
+@click.option("--where", default="", metavar="COLUMN:VALUE|…,…")
+@click.option("--step", default="", help="A row for each step of time: 10s, 1m.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document, not a table.")
+def metrics_query(url: str, stored: str | None, key: str, as_json: bool, **given: str) -> None:
+    """Aggregates of a table, by labels and steps of time."""
+    from omnishot_ray.cli.metrics import query
+
+    sys.exit(query({k: v for k, v in given.items() if v}, stored or url, key, as_json))
+
+
+@metrics.command("export")
+@_source_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="NAME.parquet, NAME.arrow or NAME.json; without it an Arrow stream to standard output.",
+)
+def metrics_export(
+    url: str, stored: str | None, key: str, output: Path | None, **given: str
+) -> None:
+    """Samples as they came."""
+    from omnishot_ray.cli.metrics import export
+
+    sys.exit(export({k: v for k, v in given.items() if v}, stored or url, key, output))

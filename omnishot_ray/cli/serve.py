@@ -91,6 +91,7 @@ def _run(host: str, port: int, settings: Settings) -> None:
     from ray.serve.config import HTTPOptions, ProxyLocation
 
     from omnishot_ray.app import assemble
+    from omnishot_ray.serving.metrics_client import begin_hub
 
     options = {
         "proxy_location": ProxyLocation.EveryNode,
@@ -101,6 +102,8 @@ def _run(host: str, port: int, settings: Settings) -> None:
     # there, so that proxies and replicas start beside each other.
     proxies = threading.Thread(target=serve.start, kwargs=options)
     proxies.start()
+    if settings.metrics.enabled:
+        begin_hub(settings.metrics)  # beside the proxies and the replicas, which need it soon
     while proxies.is_alive() and not _controller_runs():
         sleep(0.05)
     serve.run(
@@ -211,7 +214,10 @@ def _ready_text(host: str, port: int, settings: Settings, seconds: float) -> str
 def _stop_serving(own: bool) -> None:
     from ray import serve
 
+    from omnishot_ray.serving.metrics_client import end_hub
+
     if own:
         serve.shutdown()
     else:
         serve.delete(_APP_NAME)
+    end_hub()

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Protocol
 
 from omnishot_ray.metrics.samples import Sample
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 FUNCTIONS = ("count", "rate", "sum", "avg", "min", "max", "p50", "p75", "p90", "p95", "p99")
 """`count` is rows, `rate` rows a second; the others are of a column."""
+
+MOST_SAMPLES = 200_000
+"""Of one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Metrics(Protocol):
         """Take note of it. Never waits, never raises; drops with a count when behind."""
         ...
 
-    async def query(self, query: Query) -> pa.Table:
+    async def query(self, query: Query) -> "pa.Table":
         """Columns: `at_s` where the query has a step, those of `group_by`, the aggregates.
 
         Raises `InvalidParameters` for a table, column or function that is not there, and
@@ -59,4 +63,32 @@ class Metrics(Protocol):
 
     async def alerts(self) -> list[dict[str, Any]]:
         """Active ones first, then those resolved of late, the newest first."""
+        ...
+
+
+class LiveMetrics(Metrics, Protocol):
+    """Also what is made of all tables at once, for those who watch the service."""
+
+    async def snapshot(
+        self, window_s: float, group_by: tuple[str, ...] = (), functions: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """The figures of `GET /api/metrics`.
+
+        Raises as `query` does.
+        """
+        ...
+
+    async def samples(self, table: str, window_s: float) -> "pa.Table":
+        """The newest samples as they came, at most `MOST_SAMPLES`, in the order of time.
+
+        Raises as `query` does.
+        """
+        ...
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Everything for Prometheus in the format that `accept` prefers, and its content type."""
+        ...
+
+    async def check_ready(self) -> str:
+        """`ok` when the hub answers, else what is the matter."""
         ...

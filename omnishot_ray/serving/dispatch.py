@@ -24,6 +24,9 @@ from omnishot_ray.errors import (
 )
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
+from omnishot_ray.metrics.notes import note_lane
+from omnishot_ray.metrics.query import Metrics
+from omnishot_ray.metrics.samples import BatchSample, GaugeSample
 from omnishot_ray.protocol import AnyOutcome, AnyTask, Made, Task, run_task, with_queue_time
 from omnishot_ray.serving.load import Arrivals, GatewayLoad, Latencies
 from omnishot_ray.serving.overload import DrainRate, Overload, OverloadConfig
@@ -112,8 +115,10 @@ class Dispatcher:
         limits: Limits,
         quarantine: Quarantine | None = None,
         gateway_id: str = "",
+        metrics: Metrics | None = None,
     ) -> None:
         self._pool = pool
+        self._metrics = metrics
         self._config = config
         self._limits = limits
         self._quarantine = quarantine
@@ -132,11 +137,14 @@ class Dispatcher:
         try:
             header, cost_ms = self._judge(task)
             if self._is_prompt(task, header, cost_ms):
+                note_lane("loop")
                 return run_task(task, self._limits)
             deadline = perf_counter() + self._config.time_limit_s
             if self._fits_inline(task, header, cost_ms):
+                note_lane("inline")
                 async with asyncio.timeout(self._config.time_limit_s):
                     return await self._run_inline(task, cost_ms)
+            note_lane("pool")
             async with asyncio.timeout(self._config.time_limit_s + _GRACE_S):
                 return await self._run_pooled(task, header, cost_ms, deadline)
         except TimeoutError:
@@ -150,7 +158,10 @@ class Dispatcher:
             header, cost_ms = self._judge(task)
         except OmnishotError as error:
             return error
-        return run_task(task, self._limits) if self._is_prompt(task, header, cost_ms) else None
+        if not self._is_prompt(task, header, cost_ms):
+            return None
+        note_lane("loop")
+        return run_task(task, self._limits)
 
     async def check_ready(self) -> dict[str, str]:
         """Whether the replicas answer."""
@@ -172,6 +183,16 @@ class Dispatcher:
             p95_ms=self._latencies.p95(now),
             offered=self._arrivals.cores(now),
             at_s=time(),
+        )
+
+    def gauge(self) -> GaugeSample:
+        """What stands here at the moment; of the caches it says nothing."""
+        return GaugeSample(
+            at_s=time(),
+            waiting=len(self._queue),
+            waiting_ms=self._queue.waiting_ms,
+            active=len(self._batches),
+            replicas=self._pool.replicas,
         )
 
     def _judge(self, task: Task[Made]) -> tuple[Header, float]:
@@ -313,6 +334,27 @@ class Dispatcher:
                 self._finish(waiting, outcome, sent_at)
         finally:
             self._drain.end(sum(waiting.cost_ms for waiting in batch))
+            self._record_batch(batch, sent_at)
+
+    def _record_batch(self, batch: Sequence[Waiting], sent_at: float) -> None:
+        if self._metrics is None:
+            return
+        failed = sum(
+            not w.outcome.done()
+            or w.outcome.cancelled()
+            or isinstance(w.outcome.result(), Exception)
+            for w in batch
+        )
+        self._metrics.record(
+            BatchSample(
+                at_s=time(),
+                tasks=len(batch),
+                bytes_in=sum(len(waiting.task.data) for waiting in batch),
+                cost_ms=sum(waiting.cost_ms for waiting in batch),
+                took_ms=(perf_counter() - sent_at) * 1000.0,
+                failed=failed,
+            )
+        )
 
     def _limit_s(self, waiting: Waiting, now: float) -> float:
         """How long a replica may work on a task.

@@ -2,13 +2,17 @@
 
 A fifth of a core-second of each worker's imports would be the garbage collector looking at modules
 that stay for good, so it rests until they are there, and never looks at them again.
+
+A worker that is started for something else says so in its environment and loads nothing here.
 """
 
 import gc
+import os
 from importlib import import_module
 
-gc.disable()
-import_module("ray.serve._private.replica")
-import_module("omnishot_ray.app")
-gc.freeze()
-gc.enable()
+if "OMNIPRELOAD_NOTHING" not in os.environ:
+    gc.disable()
+    import_module("ray.serve._private.replica")
+    import_module("omnishot_ray.app")
+    gc.freeze()
+    gc.enable()

@@ -4,7 +4,7 @@ import asyncio
 import faulthandler
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from omnishot_ray.errors import TaskTimeout
@@ -29,8 +29,15 @@ class Resizer:
     what it has and ends itself. Serve starts another in its place.
     """
 
-    def __init__(self, limits: Limits, niceness: int = 0) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        niceness: int = 0,
+        watch: Callable[[], None] | None = None,
+    ) -> None:
         os.nice(niceness)
+        if watch is not None:
+            watch()  # tells the metrics hub from now on what this process takes
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engine = asyncio.Lock()

@@ -1,7 +1,9 @@
 """The service does what its OpenAPI document says, for whatever schemathesis thinks of."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import requests
 import schemathesis
 from hypothesis import Phase, settings
@@ -13,13 +15,22 @@ from omnishot_ray.api.application import describe_api
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.metrics.local import LocalMetrics
 from tests.contract.checks import CheckedClient, said
+from tests.contract.metered import watched
 from tests.pictures import encode, scene
 
 PICTURE = encode(scene(24, 16), "JPEG")
 
 schemathesis.serializer.alias(["image/avif", "image/bmp", "image/tiff"], "image/png")
 schema = schemathesis.openapi.from_dict(describe_api(LocalOptimizer(Limits()), ApiConfig()))
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[CheckedClient]:
+    """Of the whole service."""
+    with watched(LocalMetrics()) as client:
+        yield client
 
 
 @schema.hook("map_body")
