@@ -1,11 +1,12 @@
 """Who may ask, and how often: API keys and rate limits, before anything of a request is read."""
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omnishot_ray.api.keys import Keyring, sent_key
+from omnishot_ray.api.keys import SOCKET_PROTOCOL, Keyring, offered_key, sent_key
 from omnishot_ray.api.problems import problem_response
 from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.errors import KeyMissing, KeyRefused, OmnishotError, RateLimited
@@ -95,13 +96,14 @@ class Guard:
         return None, KeyRefused("This API key is not accepted; send one that was given out.")
 
     async def _guard_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        protocols = scope.get("subprotocols", ())
         if self._keyring is not None:
-            given = sent_key(scope["headers"])
+            given = sent_key(scope["headers"]) or offered_key(protocols)
             if given is None or self._keyring.name_of(given) is None:
                 await receive()  # websocket.connect
                 await send({"type": "websocket.close", "code": 1008})  # the server answers 403
                 return
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, _naming_protocol(send, protocols))
 
     def _telling(self, standing: "Standing", send: Send) -> Send:
         assert self._limits is not None
@@ -117,6 +119,22 @@ class Guard:
             await send(message)
 
         return send_and_tell
+
+
+def _naming_protocol(send: Send, protocols: Iterable[str]) -> Send:
+    """Takes `omnishot` where it is offered: a browser closes a socket that takes none of its own.
+
+    The one with the key is never said back (RFC 6455 §11.3.4 lets it be any of those offered).
+    """
+    if SOCKET_PROTOCOL not in protocols:
+        return send
+
+    async def send_and_name(message: Message) -> None:
+        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+            message = {**message, "subprotocol": SOCKET_PROTOCOL}
+        await send(message)
+
+    return send_and_name
 
 
 def _too_often(limits: "RateLimits", standing: "Standing") -> RateLimited:

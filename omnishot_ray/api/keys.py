@@ -1,10 +1,15 @@
 """API keys: which of them a request carries."""
 
+import binascii
 import hmac
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from hashlib import sha256
 
 Headers = Iterable[tuple[bytes, bytes]]
+
+SOCKET_PROTOCOL = "omnishot"
+_KEY_PROTOCOL = "omnishot.key."
 
 
 class Keyring:
@@ -38,3 +43,20 @@ def sent_key(headers: Headers) -> bytes | None:
             if scheme.lower() == b"bearer" and token.strip():
                 bearer = token.strip()
     return bearer
+
+
+def offered_key(protocols: Iterable[str]) -> bytes | None:
+    """The key among the subprotocols of a WebSocket, None without one.
+
+    A browser can send no headers with a socket, so it offers `omnishot` and, as a second
+    subprotocol, `omnishot.key.` and the key in base64url without padding, the way that Kubernetes
+    takes its tokens (kubernetes/kubernetes, `authentication/request/websocket/protocol.go`).
+    """
+    for protocol in protocols:
+        if protocol.startswith(_KEY_PROTOCOL):
+            text = protocol.removeprefix(_KEY_PROTOCOL)
+            try:
+                return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            except (binascii.Error, ValueError):
+                return None
+    return None

@@ -71,7 +71,7 @@ export const askJson = async (path, options) => (await ask(path, options)).json(
 export function openSocket(path) {
   const address = new URL(path, document.baseURI);
   address.protocol = address.protocol.replace("http", "ws");
-  const protocols = key() ? ["omnishot", `omnishot.key.${base64url(key())}`] : [];
+  const protocols = service.keys && key() ? ["omnishot", `omnishot.key.${base64url(key())}`] : [];
   return new WebSocket(address, protocols);
 }
 

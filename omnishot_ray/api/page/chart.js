@@ -16,6 +16,10 @@ export class History {
     this.points.push({ atS, ...values });
     while (this.points[0].atS < atS - SPAN_S) this.points.shift();
   }
+
+  replace(points) {
+    this.points = points;
+  }
 }
 
 /** The upper end of an axis: the next of 1, 2, 2.5, 5 × 10ⁿ, so that its half is a round number. */

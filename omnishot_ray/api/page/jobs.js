@@ -2,7 +2,7 @@
 import { Problem, ask, askJson, serves } from "./access.js";
 import { byId, make, put, show, table } from "./dom.js";
 import { bars, tile } from "./live.js";
-import { age, count, number, rate } from "./units.js";
+import { age, count, milliseconds, number, rate } from "./units.js";
 
 const EVERY_MS = 3000;
 const MOST = 8;
@@ -21,8 +21,8 @@ export function setUpJobs(onKeyWanted) {
       ]);
       if (mine !== turn) return;
       showStats(stats);
-      showRecent(listOf(recent));
-      showDead(listOf(dead), retry);
+      showRecent(recent.jobs ?? []);
+      showDead(dead.jobs ?? [], retry);
       show(byId("jobs"));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
@@ -61,24 +61,20 @@ export function setUpJobs(onKeyWanted) {
   return { restart };
 }
 
-const listOf = (answer) => (Array.isArray(answer) ? answer : (answer.jobs ?? answer.items ?? []));
-
 function showStats(stats) {
-  const perMinute = stats.rate_per_minute ?? stats.processing_rate_per_minute ?? stats.per_minute;
-  const oldest = number(stats.oldest_waiting_s ?? stats.oldest_waiting_age_s);
-  const workers = Array.isArray(stats.workers) ? stats.workers.length : stats.workers;
+  const oldest = number(stats.oldest_waiting_s);
   put(
     byId("job-tiles"),
-    tile("jobs-waiting", "Waiting", count(stats.waiting), oldest ? `oldest ${rate(oldest)} s` : "none for long"),
-    tile("jobs-active", "Active", count(stats.active), `${count(workers)} workers`),
+    tile("jobs-waiting", "Waiting", count(stats.waiting), oldest ? `for ${milliseconds(oldest * 1000)}` : "nothing in line"),
+    tile("jobs-active", "Active", count(stats.active), `${count(stats.workers?.length)} workers`),
     tile("jobs-delayed", "Delayed", count(stats.delayed), "to be tried again"),
-    tile("jobs-done", "Completed", count(stats.completed), `${rate(perMinute)} a minute`),
+    tile("jobs-done", "Completed", count(stats.completed), `${rate(stats.rate_per_minute)} a minute`),
     tile("jobs-failed", "Failed", count(stats.failed), `${count(stats.stalled)} stalled`),
     tile("jobs-dead", "Given up", count(stats.dead), "see below"),
   );
   const entries = Object.entries(stats.by_priority ?? {}).map(([priority, value]) => [
     `priority ${priority}`,
-    typeof value === "object" ? (value?.waiting ?? value?.queued) : value,
+    value.waiting,
   ]);
   const names = Object.fromEntries(entries.map(([name]) => [name, name]));
   put(
@@ -133,5 +129,4 @@ function showDead(jobs, retry) {
   );
 }
 
-const reasonOf = ({ error }) =>
-  typeof error === "string" ? error : (error?.detail ?? error?.title ?? "no reason is known");
+const reasonOf = ({ error }) => error?.detail ?? error?.title ?? "no reason is known";

@@ -1,6 +1,7 @@
 // What the service does at the moment: figures, two charts, and who does what.
-import { Chart, History } from "./chart.js";
+import { Chart } from "./chart.js";
 import { byId, make, put, show, table } from "./dom.js";
+import { Past } from "./past.js";
 import { age, bytes, count, milliseconds, number, percent, rate } from "./units.js";
 
 const LANES = { loop: "event loop", inline: "thread", pool: "pool" };
@@ -13,28 +14,20 @@ const TIERS = {
 };
 const MOST_ROWS = 8;
 
-const past = new History();
+const past = new Past();
 let charts = null;
 
 /** Draws a snapshot; keys that are missing are shown as a dash or not at all. */
 export function showSnapshot(snapshot) {
   show(byId("live"));
-  const at = Date.parse(snapshot.at) || Date.now();
   const { requests = {}, latency_ms: latency = {}, cache = {}, queue = {} } = snapshot;
-  past.add(at / 1000, {
-    requests: number(requests.per_s),
-    renditions: number(snapshot.renditions_per_s),
-    p50: number(latency.p50),
-    p95: number(latency.p95),
-    p99: number(latency.p99),
-  });
   charts ??= drawCharts();
-  for (const chart of charts) chart.show(past);
+  past.note(snapshot, (history) => charts.forEach((chart) => chart.show(history)));
   showTiles(snapshot, { requests, latency, cache, queue });
   showAlerts(snapshot.alerts ?? []);
   put(byId("lanes"), ...bars("Lanes and queue", snapshot.lanes, LANES, queueLine(queue)));
   put(byId("tiers"), ...bars("Cache", cache.tiers, TIERS, tierLine(cache)));
-  put(byId("formats"), ...bars("Formats", counts(snapshot.formats), {}, bytesLine(snapshot.bytes)));
+  put(byId("formats"), ...bars("Formats", snapshot.formats, {}, bytesLine(snapshot.bytes)));
   put(byId("routes"), ...routes(snapshot.routes ?? []));
   put(byId("processes"), ...processes(snapshot));
   put(byId("errors"), ...errors(snapshot.recent_errors ?? []));
@@ -67,7 +60,7 @@ function showTiles(snapshot, { requests, latency, cache, queue }) {
     tile("p95", "Latency p95", milliseconds(latency.p95), `p50 ${milliseconds(latency.p50)}`),
     tile("errors", "Errors", percent(requests.error_rate), `${count(requests.errors)} in all`),
     tile("hits", "Cache hits", percent(cache.hit_rate), `${bytes(cache.bytes)} held`),
-    tile("saved", "Saved", bytes(saved), "against the sources"),
+    tile("saved", "Saved", bytes(saved), `of ${bytes(snapshot.bytes?.in)} in`),
     tile("queue", "Waiting", count(queue.waiting), `${count(queue.active)} being made`),
     tile("replicas", "Replicas", count(snapshot.replicas), `${cores(snapshot.cpu)} busy`),
   );
@@ -127,19 +120,6 @@ export function bars(title, parts, names, line, empty = "Nothing in this minute.
   ];
 }
 
-/** Counts by name, whether the numbers stand there or within objects of a format. */
-function counts(formats) {
-  if (Array.isArray(formats)) {
-    return Object.fromEntries(formats.map((one) => [one.format, one.requests ?? one.count]));
-  }
-  return Object.fromEntries(
-    Object.entries(formats ?? {}).map(([name, value]) => [
-      name || "none",
-      typeof value === "object" ? (value?.requests ?? value?.count) : value,
-    ]),
-  );
-}
-
 const queueLine = (queue) =>
   `${count(queue.waiting)} waiting (${milliseconds(queue.waiting_ms)} of work), ${count(queue.active)} being made`;
 
@@ -174,10 +154,10 @@ function processes(snapshot) {
   const cells = list
     .slice(0, 2 * MOST_ROWS)
     .map((one) => [
-      one.process ?? one.name ?? "–",
+      one.process ?? "–",
       one.kind ?? "–",
       cores(one.cpu),
-      bytes(one.rss_bytes ?? one.memory_bytes),
+      bytes(one.rss_bytes),
       one.loop_lag_ms == null ? "–" : milliseconds(one.loop_lag_ms),
     ]);
   const replicas = `${count(snapshot.replicas)} Resizers, ${cores(snapshot.cpu)}, ${bytes(snapshot.memory_bytes)} of memory`;
