@@ -79,15 +79,11 @@ class Task(Protocol[MadeCo]):
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """One picture and everything that is wanted of it.
-
-    `cost_ms` are the estimated core-milliseconds; `priority` 1 is served first, 10 last.
-    """
+    """One picture and everything that is wanted of it. `priority` 1 is served first, 10 last."""
 
     data: bytes
     renditions: tuple[Options, ...]
     request_id: str
-    cost_ms: float = 0.0
     priority: int = 5
     known_digest: str = ""
     """The digest where whoever made the task knows it already."""

@@ -71,7 +71,7 @@ def build_cache_routes(
                 results.append(_failed(one.name, one.error, request))
                 continue
             key = cache_key(digest, (one,))
-            task = ImageTask(upload.data, (one,), request.state.request_id, 0.0, 10, digest.hex())
+            task = ImageTask(upload.data, (one,), request.state.request_id, 10, digest.hex())
             execute = partial(optimizer.optimize, task)
             if front is None:
                 outcome, cache = await execute(), "miss"

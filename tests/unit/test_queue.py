@@ -29,7 +29,7 @@ def waiting() -> Iterator[Make]:
         at: float = 0.0,
         deaths: int = 0,
     ) -> Waiting:
-        task = ImageTask(bytes(size), (Options(),), name, cost, priority)
+        task = ImageTask(bytes(size), (Options(),), name, priority)
         return Waiting(task, cost, loop.create_future(), at, deaths=deaths)
 
     yield make
