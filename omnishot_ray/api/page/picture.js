@@ -1,6 +1,6 @@
 // One picture in, its renditions out: what the visitor chooses, asks for and gets.
 import { Problem, ask, askJson, service } from "./access.js";
-import { compare } from "./compare.js";
+import { changed, compare } from "./compare.js";
 import { byId, make, put, show } from "./dom.js";
 import { bytes, change, count, milliseconds } from "./units.js";
 
@@ -230,7 +230,7 @@ export function setUpPicture(onKeyWanted) {
         "p",
         { class: "sizes" },
         make("span", { class: "size" }, bytes(variant.bytes)),
-        make("b", { class: "change" }, change(source.bytes, variant.bytes)),
+        changed(source.bytes, variant.bytes),
         make(
           "a",
           { class: "download", href: url, download: fileName(file, variant), "aria-label": `Download ${title}` },
