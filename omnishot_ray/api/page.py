@@ -18,6 +18,7 @@ from omnishot_ray import __version__
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import data_etag, matches
 from omnishot_ray.api.negotiation import list_header
+from omnishot_ray.api.problems import http_problem_response
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -50,9 +51,20 @@ def build_page_routes(config: ApiConfig, paths: Collection[str]) -> APIRouter:
         }
     )
     page = _File("index.html", index.replace("{{service}}", html.escape(service.decode())).encode())
-    router.get("/", **_PAGE_DOCS)(page.answer)
-    for name, data in contents.items():
-        router.get(f"/page/{name}", include_in_schema=False)(_File(name, data).answer)
+    parts = {name: _File(name, data) for name, data in contents.items()}
+
+    @router.get("/", **_PAGE_DOCS)
+    async def show(request: Request) -> Response:
+        """The page itself."""
+        return page.answer(request)
+
+    @router.get("/page/{name}", include_in_schema=False)
+    async def part(name: str, request: Request) -> Response:
+        """What the page is made of."""
+        if name not in parts:
+            return http_problem_response(404, "No such file", request.state.request_id)
+        return parts[name].answer(request)
+
     return router
 
 
@@ -64,7 +76,7 @@ class _File:
         self._type = _TYPES[name[name.rindex(".") :]]
         self._headers = {**_HEADERS, "ETag": data_etag(data)}
 
-    async def answer(self, request: Request) -> Response:
+    def answer(self, request: Request) -> Response:
         """The file, unless the browser has it."""
         if matches(list_header(request, "if-none-match"), self._headers["ETag"]):
             return Response(status_code=304, headers=self._headers)

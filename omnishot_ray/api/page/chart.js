@@ -139,7 +139,8 @@ export class Chart {
         this.word(value),
       ),
     ]);
-    const columns = [5, 4, 3, 2, 1, 0].map((minutes) =>
+    const minutesShown = this.width < 480 ? [4, 2, 0] : [5, 4, 3, 2, 1, 0];
+    const columns = minutesShown.map((minutes) =>
       draw(
         "text",
         {

@@ -10,31 +10,24 @@ import { bytes, change } from "./units.js";
 async function drawSource(file, variant, place) {
   const { width, height, crop } = variant;
   const canvas = make("canvas", { width, height });
-  const settings = { resizeQuality: "high" };
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  let whole;
   try {
-    if (crop) {
-      const sizes = { ...settings, resizeWidth: width, resizeHeight: height };
-      const part = await createImageBitmap(file, ...crop, sizes);
-      paint(canvas, part, 0, 0);
-      return canvas;
-    }
-    const whole = await createImageBitmap(file);
-    const fitting = Math.min(width / whole.width, height / whole.height);
-    const scale = place?.enlarge === false ? Math.min(1, fitting) : fitting;
-    const size = [whole.width * scale, whole.height * scale].map((side) => Math.round(side) || 1);
-    whole.close();
-    const sizes = { ...settings, resizeWidth: size[0], resizeHeight: size[1] };
-    const scaled = await createImageBitmap(file, sizes);
-    paint(canvas, scaled, Math.round((width - size[0]) / 2), Math.round((height - size[1]) / 2));
-    return canvas;
+    // Upright as a whole: given a crop, Chromium cuts before it turns by the EXIF orientation.
+    whole = await createImageBitmap(file);
   } catch {
     return null;
   }
-}
-
-function paint(canvas, bitmap, x, y) {
-  canvas.getContext("2d").drawImage(bitmap, x, y);
-  bitmap.close();
+  if (crop) context.drawImage(whole, ...crop, 0, 0, width, height);
+  else {
+    const fitting = Math.min(width / whole.width, height / whole.height);
+    const scale = place?.enlarge === false ? Math.min(1, fitting) : fitting;
+    const [w, h] = [whole.width * scale, whole.height * scale];
+    context.drawImage(whole, (width - w) / 2, (height - h) / 2, w, h);
+  }
+  whole.close();
+  return canvas;
 }
 
 /** Shows a rendition against its source in `figure`; a later call wins over an earlier one. */
@@ -64,7 +57,7 @@ export async function compare(figure, { file, source, variant, url, place, title
         make("span", {}, bytes(source.bytes)),
         make("span", { "aria-hidden": "true" }, "→"),
         make("span", {}, bytes(variant.bytes)),
-        make("b", { class: "change" }, change(source.bytes, variant.bytes)),
+        changed(source.bytes, variant.bytes),
       ),
       make(
         "p",
@@ -75,6 +68,11 @@ export async function compare(figure, { file, source, variant, url, place, title
       ),
     ),
   );
+}
+
+/** By how much it is smaller, or larger: a small picture enlarged for a large place. */
+export function changed(before, after) {
+  return make("b", { class: "change", "data-grew": after > before }, change(before, after));
 }
 
 function slider(frame, before) {

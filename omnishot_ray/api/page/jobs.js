@@ -66,7 +66,7 @@ function showStats(stats) {
   put(
     byId("job-tiles"),
     tile("jobs-waiting", "Waiting", count(stats.waiting), oldest ? `for ${milliseconds(oldest * 1000)}` : "nothing in line"),
-    tile("jobs-active", "Active", count(stats.active), `${count(stats.workers?.length)} workers`),
+    tile("jobs-active", "Active", count(stats.active), `workers: ${count(stats.workers?.length)}`),
     tile("jobs-delayed", "Delayed", count(stats.delayed), "to be tried again"),
     tile("jobs-done", "Completed", count(stats.completed), `${rate(stats.rate_per_minute)} a minute`),
     tile("jobs-failed", "Failed", count(stats.failed), `${count(stats.stalled)} stalled`),

@@ -86,12 +86,15 @@ function showAlerts(alerts) {
           "p",
           { class: "alert", "data-severity": alert.severity ?? "warning" },
           make("b", {}, alert.name ?? "alert"),
-          ` ${alert.message ?? ""} `,
-          make("span", { class: "faint" }, alert.since ? `since ${age(alert.since)}` : ""),
+          ` ${alert.message ?? wordAlert(alert)} `,
+          make("span", { class: "faint" }, `since ${age(alert.since ?? alert.active_at)}`),
         ),
       ),
   );
 }
+
+const wordAlert = ({ metric, value, threshold }) =>
+  `${metric ?? "value"} is ${rate(number(value))}, the threshold ${rate(number(threshold))}`;
 
 /** Parts of a whole, each with its name, share and number. */
 export function bars(title, parts, names, line, empty = "Nothing in this minute.") {

@@ -18,9 +18,10 @@ const dialog = byId("key-dialog");
 
 function askForKey(problem) {
   const refused = problem?.status === 403;
+  if (refused) rememberKey("");
+  if (dialog.open && !refused) return; // another part of the page has asked, and may have said why
   byId("key-problem").textContent = refused ? problem.message : "";
   show(byId("key-problem"), refused);
-  if (refused) rememberKey("");
   if (!dialog.open) dialog.showModal();
 }
 

@@ -1,6 +1,6 @@
 // One picture in, its renditions out: what the visitor chooses, asks for and gets.
 import { Problem, ask, askJson, service } from "./access.js";
-import { compare } from "./compare.js";
+import { changed, compare } from "./compare.js";
 import { byId, make, put, show } from "./dom.js";
 import { bytes, change, count, milliseconds } from "./units.js";
 
@@ -21,6 +21,7 @@ export function setUpPicture(onKeyWanted) {
       state.platforms = catalogue.platforms ?? [];
       showGroups(catalogue.groups ?? []);
       showPlaces();
+      run(); // a picture that was chosen before there was a key
     } catch (error) {
       fail(error);
     }
@@ -166,7 +167,11 @@ export function setUpPicture(onKeyWanted) {
 
   function fail(error) {
     if (!(error instanceof Problem)) throw error;
-    if (error.wantsKey) onKeyWanted(error);
+    if (error.wantsKey) {
+      busy(false);
+      onKeyWanted(error);
+      return;
+    }
     const wait = error.waitS ? ` Try again in ${error.waitS} s.` : "";
     // A fault of each place says the same again and again where the picture itself is the trouble.
     const fields = error.fields.filter((one) => !error.message.includes(one.detail)).slice(0, 5);
@@ -230,7 +235,7 @@ export function setUpPicture(onKeyWanted) {
         "p",
         { class: "sizes" },
         make("span", { class: "size" }, bytes(variant.bytes)),
-        make("b", { class: "change" }, change(source.bytes, variant.bytes)),
+        changed(source.bytes, variant.bytes),
         make(
           "a",
           { class: "download", href: url, download: fileName(file, variant), "aria-label": `Download ${title}` },
