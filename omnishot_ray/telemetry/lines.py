@@ -29,7 +29,7 @@ class Lines(logging.Formatter):
         Of an exception its type, its message and where it was; never the values of variables.
         """
         conceal = self._discretion.conceal
-        extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
+        extra = {k: v for k, v in vars(record).items() if k not in _STANDARD and k[0] != "_"}
         request_id = extra.pop("request_id", "")
         if not request_id and "request_ids" not in extra:
             request_id = REQUEST_ID.get()

@@ -1,6 +1,7 @@
 """The real service as a process of its own, as a person would start it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -38,12 +39,12 @@ class Service:
     def __init__(self, command: Sequence[str], port: int, environment: dict[str, str]) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
-        self.folder = tempfile.TemporaryDirectory(prefix="service-")
+        self.folder = tempfile.mkdtemp(prefix="service-")
         self.log = tempfile.NamedTemporaryFile("w+", prefix="service-", suffix=".log")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "OMNISHOT_JOBS__DIR": self.folder.name, **environment},
+            env={**os.environ, "OMNISHOT_JOBS__DIR": self.folder, **environment},
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -76,7 +77,7 @@ class Service:
                 self.process.kill()
                 self.process.wait()
             self.log.close()
-            self.folder.cleanup()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def descendants(self) -> list[int]:
         """Processes of the service's session: Ray's processes stay in it."""

@@ -49,8 +49,10 @@ def test_the_figures_move_under_load(service: Service) -> None:
     document = wait_for(
         lambda: found if total(found := figures(service)) >= before + 60 else None, 20, "the count"
     )
-    kinds = {one["kind"] for one in document["processes"]}
-    assert {"gateway", "resizer", "hub", "haproxy", "ray"} <= kinds
+    wanted = {"gateway", "resizer", "hub", "haproxy", "runner", "ray"}
+    wait_for(
+        lambda: wanted <= {one["kind"] for one in figures(service)["processes"]}, 20, "all kinds"
+    )
     assert document["memory_bytes"] > 100_000_000
     assert document["replicas"] >= 1
     assert document["lanes"]["loop"] + document["lanes"].get("inline", 0) >= 60
