@@ -30,7 +30,7 @@ DATA, OUT = ROOT / "tests" / "data", ROOT / "docs" / "images"
 PHOTO = DATA / "photo_dog_4032x3024_exif6.jpg"
 SMALL = DATA / "valid" / "photo_flower_480x360.jpg"
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5, "is_mobile": True}
 
 
 def load(url: str, seconds: float) -> None:
@@ -77,11 +77,10 @@ def choose(page: Page) -> None:
 
 
 def shoot(page: Page, name: str, clip: dict[str, Any] | None = None) -> None:
-    """A picture of 256 colours: a page is flat, and a photo in it is small."""
+    """A JPEG of what is seen, or of `clip` of the whole page."""
     data = page.screenshot(clip=clip, full_page=clip is not None, animations="disabled")
     with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-        image.convert("RGB").save(OUT / name, quality=86, optimize=True, progressive=True)
-    print(f"{name}: {(OUT / name).stat().st_size / 1e3:.0f} kB")
+        image.convert("RGB").save(OUT / name, quality=80, optimize=True, progressive=True)
 
 
 def part(page: Page, selector: str) -> dict[str, float]:
