@@ -93,7 +93,9 @@ def test_what_is_open_without_a_key(serve: Serve, path: str, headers: dict[str, 
     assert client.post(path, headers=headers).status_code in {401, 403}
 
 
-@pytest.mark.parametrize("path", ["/health/", "//health", "/docs/x", "/problems", "/ready;x"])
+@pytest.mark.parametrize(
+    "path", ["/health/", "http://testserver//health", "/docs/x", "/problems", "/ready;x", "/page"]
+)
 def test_what_only_looks_open_is_not(serve: Serve, path: str) -> None:
     assert serve(keys=KEYS).get(path).status_code == 401
 
