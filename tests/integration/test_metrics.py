@@ -46,13 +46,14 @@ def total(document: dict[str, Any]) -> int:
 def test_the_figures_move_under_load(service: Service) -> None:
     before = total(figures(service))
     load(service, 60)
-    document = wait_for(
-        lambda: found if total(found := figures(service)) >= before + 60 else None, 20, "the count"
-    )
     wanted = {"gateway", "resizer", "hub", "haproxy", "runner", "ray"}
-    wait_for(
-        lambda: wanted <= {one["kind"] for one in figures(service)["processes"]}, 20, "all kinds"
-    )
+
+    def complete() -> dict[str, Any] | None:
+        found = figures(service)
+        kinds = {one["kind"] for one in found.get("processes", ())}
+        return found if total(found) >= before + 60 and wanted <= kinds else None
+
+    document = wait_for(complete, 30, "the count, and every kind of process")
     assert document["memory_bytes"] > 100_000_000
     assert document["replicas"] >= 1
     assert document["lanes"]["loop"] + document["lanes"].get("inline", 0) >= 60

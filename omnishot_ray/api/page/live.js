@@ -7,7 +7,7 @@ import { age, bytes, count, milliseconds, number, percent, rate } from "./units.
 const LANES = { loop: "event loop", inline: "thread", pool: "pool" };
 const TIERS = {
   "hit-memory": "memory",
-  "hit-shared": "Redis",
+  "hit-shared": "shared",
   "hit-storage": "storage",
   joined: "joined in flight",
   miss: "made anew",
@@ -131,7 +131,7 @@ const tierLine = (cache) => `${percent(cache.hit_rate)} hits, ${bytes(cache.byte
 const bytesLine = (sums) =>
   sums ? `${bytes(sums.in)} in, ${bytes(sums.out)} out, ${bytes(sums.saved)} saved` : null;
 
-const cores = (value) => (number(value) === null ? "–" : `${value.toFixed(1)} cores`);
+const cores = (value) => (number(value) === null ? "–" : `${value.toFixed(value < 0.95 ? 2 : 1)} cores`);
 
 function routes(rows) {
   const cells = rows
@@ -152,22 +152,32 @@ function routes(rows) {
   ];
 }
 
+const KINDS = ["resizer", "gateway", "hub", "runner", "batch", "haproxy", "ray"];
+
+/** Our own processes one by one; those of Ray itself together. */
 function processes(snapshot) {
   const list = Array.isArray(snapshot.processes) ? snapshot.processes : [];
-  const cells = list
+  const own = list.filter((one) => one.kind !== "ray");
+  const rays = list.filter((one) => one.kind === "ray");
+  const sum = (name) => rays.reduce((total, one) => total + (number(one[name]) ?? 0), 0);
+  if (rays.length) {
+    const [cpu, rss_bytes] = [sum("cpu"), sum("rss_bytes")];
+    own.push({ process: `Ray, ${count(rays.length)} processes`, kind: "ray", cpu, rss_bytes });
+  }
+  own.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+  const cells = own
     .slice(0, 2 * MOST_ROWS)
     .map((one) => [
       one.process ?? "–",
-      one.kind ?? "–",
       cores(one.cpu),
       bytes(one.rss_bytes),
-      one.loop_lag_ms == null ? "–" : milliseconds(one.loop_lag_ms),
+      one.loop_lag_ms > 0 ? milliseconds(one.loop_lag_ms) : "–",
     ]);
-  const replicas = `${count(snapshot.replicas)} Resizers, ${cores(snapshot.cpu)}, ${bytes(snapshot.memory_bytes)} of memory`;
+  const line = `Resizers: ${count(snapshot.replicas)} · ${cores(snapshot.cpu)} · ${bytes(snapshot.memory_bytes)} of memory`;
   return [
     make("h3", {}, "Replicas and processes"),
-    cells.length ? table("Processes", ["process", "kind", "CPU", "memory", "lag"], cells) : null,
-    make("p", { class: "foot" }, replicas),
+    cells.length ? table("Processes", ["process", "CPU", "memory", "lag"], cells) : null,
+    make("p", { class: "foot" }, line),
   ];
 }
 
