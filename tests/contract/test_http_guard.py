@@ -94,11 +94,7 @@ def test_what_is_open_without_a_key(serve: Serve, path: str, headers: dict[str, 
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     "path", ["/health/", "http://testserver//health", "/docs/x", "/problems", "/ready;x"]
-=======
-    "path", ["/health/", "http://testserver//health", "/docs/x", "/problems", "/ready;x", "/page"]
->>>>>>> page
 )
 def test_what_only_looks_open_is_not(serve: Serve, path: str) -> None:
     assert serve(keys=KEYS).get(path).status_code == 401
