@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.config import MetricsConfig
-from omnishot_ray.metrics.hub import Alerting, Hub
+from omnishot_ray.metrics.hub import Hub
 from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.samples import Sample
 from omnishot_ray.metrics.streams import columns, to_stream
@@ -33,7 +33,6 @@ class HubActor:
     def __init__(
         self,
         config: MetricsConfig,
-        build_alerting: Callable[[], Alerting] | None = None,
         logs: LogConfig | None = None,
     ) -> None:
         if logs is not None:
@@ -41,7 +40,7 @@ class HubActor:
         self._config = config
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub")
         self._waiting = 0
-        self._hub = Hub(config, alerting=build_alerting() if build_alerting else None)
+        self._hub = Hub(config)
         self._own: list[Sample] = []
         self._neighbours = Neighbours()
         self._tasks = [asyncio.ensure_future(self._tick_for_ever())]
