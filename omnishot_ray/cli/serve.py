@@ -157,7 +157,10 @@ def _controller_runs() -> bool:
 
 
 def _import_app() -> None:
-    import omnishot_ray.app  # noqa: F401
+    from omnishot_ray.serving.frugal import pandas_hidden
+
+    with pandas_hidden():
+        import omnishot_ray.app  # noqa: F401
 
 
 def _ray_cpus(settings: Settings) -> int:

@@ -14,6 +14,7 @@ from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.recorder import Recorder
 from omnishot_ray.metrics.samples import Sample
+from omnishot_ray.serving.frugal import spare_arrow_pandas
 from omnishot_ray.serving.pulse import Pulse
 from omnishot_ray.serving.resources import Watch
 from omnishot_ray.telemetry.config import LogConfig
@@ -44,6 +45,7 @@ class HubMetrics:
 
     def start(self, kind: str, gauge: Callable[[], Sample] | None = None) -> None:
         """Begin the hub where there is none, and to tell it of this process."""
+        spare_arrow_pandas()
         self._find()
         self.recorder.start()
         watch = Watch(self.recorder.process, kind)

@@ -13,6 +13,7 @@ from omnishot_ray.metrics.hub import Hub
 from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.samples import Sample
 from omnishot_ray.metrics.streams import columns, to_stream
+from omnishot_ray.serving.frugal import spare_arrow_pandas
 from omnishot_ray.serving.pulse import Pulse
 from omnishot_ray.serving.resources import Neighbours, Watch
 from omnishot_ray.telemetry.config import LogConfig
@@ -37,6 +38,7 @@ class HubActor:
     ) -> None:
         if logs is not None:
             configure_logs(logs, "hub")
+        spare_arrow_pandas()
         self._config = config
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hub")
         self._waiting = 0

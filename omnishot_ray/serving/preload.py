@@ -8,19 +8,14 @@ A worker that is started for something else says so in its environment and loads
 
 import gc
 import os
-import sys
 from importlib import import_module
-from typing import Any
+
+from omnishot_ray.serving.frugal import pandas_hidden
 
 if "OMNIPRELOAD_NOTHING" not in os.environ:
     gc.disable()
-    # Serve imports pandas wherever it is, and Ray Data brings it: 20 MB in each process of a
-    # service that has no use for it. Whoever asks for it later gets it.
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault("pandas", None)
-    import_module("ray.serve._private.replica")
-    import_module("omnishot_ray.app")
-    if modules["pandas"] is None:
-        del modules["pandas"]
+    with pandas_hidden():
+        import_module("ray.serve._private.replica")
+        import_module("omnishot_ray.app")
     gc.freeze()
     gc.enable()
