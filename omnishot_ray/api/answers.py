@@ -19,6 +19,8 @@ from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, SourceInfo, Timings
 from omnishot_ray.metrics.notes import current
 
+NO_STORE = {"Cache-Control": "no-store"}
+"""Of answers that are true only now."""
 JSON = "application/json"
 MULTIPART = "multipart/mixed"
 ZIP = "application/zip"

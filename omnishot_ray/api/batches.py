@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.answers import JSON
+from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.job_docs import BATCH_DOCS, CANCEL_BATCH_DOCS, SUBMIT_BATCH_DOCS
 from omnishot_ray.api.job_requests import read_key, read_new_batch
@@ -16,8 +16,6 @@ from omnishot_ray.jobs.asking import Filter
 from omnishot_ray.jobs.document import describe_batch, describe_job
 from omnishot_ray.jobs.model import Batch, Job, Status
 from omnishot_ray.jobs.service import Jobs
-
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 def build_batch_routes(jobs: Jobs, config: ApiConfig) -> APIRouter:
@@ -31,7 +29,7 @@ def build_batch_routes(jobs: Jobs, config: ApiConfig) -> APIRouter:
         news = await read_new_batch(request, config, jobs.config)
         batch, created = await jobs.submit_batch(news, key)
         _, counts = await jobs.get_batch(batch.id)
-        headers = {"Location": f"/api/batches/{batch.id}", **_NO_STORE}
+        headers = {"Location": f"/api/batches/{batch.id}", **NO_STORE}
         return _json(describe_batch(batch, counts), 202 if created else 200, headers)
 
     @router.get("/api/batches/{id}", **BATCH_DOCS)
@@ -46,7 +44,7 @@ def build_batch_routes(jobs: Jobs, config: ApiConfig) -> APIRouter:
     async def cancel(id: str, request: Request) -> Response:
         """End what is not finished of a batch."""
         del request
-        return _json(describe_batch(*await jobs.cancel_batch(id)), 200, _NO_STORE)
+        return _json(describe_batch(*await jobs.cancel_batch(id)), 200, NO_STORE)
 
     return router
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.answers import JSON
+from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import cache_key, content_digest
@@ -28,7 +28,6 @@ from omnishot_ray.imaging.options import Options
 from omnishot_ray.protocol import ImageTask, Optimizer
 from omnishot_ray.storage.sources import Sources
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _CHOICES = {
     "key": (re.compile(r"[0-9a-f]{64}-[0-9a-f]{32}"), "a whole key, as X-OmniShot-Key says it"),
     "prefix": (re.compile(r"[0-9a-f]{1,64}(-[0-9a-f]{0,32})?"), "the beginning of keys"),
@@ -106,4 +105,4 @@ def _failed(name: str, error: OmnishotError, request: Request) -> dict[str, Any]
 
 
 def _json(document: Any) -> Response:
-    return Response(orjson.dumps(document), headers=_NO_STORE, media_type=JSON)
+    return Response(orjson.dumps(document), headers=NO_STORE, media_type=JSON)

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from omnishot_ray.api.answers import JSON
+from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.body import read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import cache_key, content_digest, matches
@@ -34,7 +34,6 @@ from omnishot_ray.jobs.document import describe_job, utc
 from omnishot_ray.jobs.model import Job, Status
 from omnishot_ray.jobs.service import Jobs, NewJob
 
-_NO_STORE = {"Cache-Control": "no-store"}
 _FOR_GOOD = "public, max-age=31536000, immutable"
 
 
@@ -53,7 +52,7 @@ def build_job_routes(
             faults = tuple(FieldError(name[:80], "unknown") for name in picture.fields)
             raise InvalidParameters("A picture is kept as it is; send it alone.", faults)
         digest = await jobs.upload(picture.data)
-        return _json({"id": digest, "bytes": len(picture.data)}, 201, _NO_STORE)
+        return _json({"id": digest, "bytes": len(picture.data)}, 201, NO_STORE)
 
     @router.post("/api/jobs", status_code=202, **SUBMIT_DOCS)
     async def submit(request: Request) -> Response:
@@ -61,7 +60,7 @@ def build_job_routes(
         key = read_key(request)
         new = await read_new_job(request, config, jobs.config)
         taken = await jobs.submit(new, key, _made_before(new, front))
-        headers = {"Location": f"/api/jobs/{taken.job.id}", **_NO_STORE}
+        headers = {"Location": f"/api/jobs/{taken.job.id}", **NO_STORE}
         return _job(taken.job, 202 if taken.created else 200, headers)
 
     @router.get("/api/jobs", **JOBS_DOCS)
@@ -74,7 +73,7 @@ def build_job_routes(
             "jobs": [describe_job(job, status_of_code) for job in found],
             "next_cursor": cursor,
         }
-        return _json(document, 200, _NO_STORE)
+        return _json(document, 200, NO_STORE)
 
     @router.get("/api/jobs/{id}", **JOB_DOCS)
     async def get(id: str, request: Request) -> Response:
@@ -89,13 +88,13 @@ def build_job_routes(
     async def cancel(id: str, request: Request) -> Response:
         """End a job that is not finished."""
         del request
-        return _job(await jobs.cancel(id), 200, _NO_STORE)
+        return _job(await jobs.cancel(id), 200, NO_STORE)
 
     @router.post("/api/jobs/{id}/retry", status_code=202, **RETRY_DOCS)
     async def retry(id: str, request: Request) -> Response:
         """Start a failed, dead or cancelled job anew."""
         del request
-        return _job(await jobs.retry(id), 202, {"Location": f"/api/jobs/{id}", **_NO_STORE})
+        return _job(await jobs.retry(id), 202, {"Location": f"/api/jobs/{id}", **NO_STORE})
 
     @router.get("/api/jobs/{id}/events", **EVENTS_DOCS)
     async def events(id: str, request: Request) -> Response:
@@ -104,7 +103,7 @@ def build_job_routes(
         last = request.headers.get("last-event-id", "")
         seen = int(last) if last.isascii() and last.isdigit() and len(last) < 10 else 0
         if job.is_finished and seen >= job.version:
-            return Response(status_code=204, headers=_NO_STORE)
+            return Response(status_code=204, headers=NO_STORE)
         # nginx would wait for more to come, unless it is told not to.
         headers = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         return StreamingResponse(
@@ -127,7 +126,7 @@ def build_job_routes(
     @router.get("/api/queue/stats", **STATS_DOCS)
     async def stats(_request: Request) -> Response:
         """How the queue stands."""
-        return _json(describe_stats(await jobs.stats(), time()), 200, _NO_STORE)
+        return _json(describe_stats(await jobs.stats(), time()), 200, NO_STORE)
 
     return router
 

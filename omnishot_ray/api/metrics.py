@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from omnishot_ray.api.answers import JSON
+from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.body import read_query
 from omnishot_ray.api.memory import analyse_memory
 from omnishot_ray.api.metrics_docs import (
@@ -29,7 +29,6 @@ from omnishot_ray.metrics.query import FUNCTIONS, Aggregate, LiveMetrics, Query
 from omnishot_ray.metrics.samples import TABLES
 from omnishot_ray.metrics.shapes import SHAPES
 
-_NO_STORE = {"Cache-Control": "no-store"}
 ARROW = "application/vnd.apache.arrow.stream"
 _WINDOW = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?(s|m|h|d)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -90,7 +89,7 @@ def build_metrics_routes(metrics: LiveMetrics, config: MetricsConfig) -> APIRout
             body, content_type = await metrics.exposition(accept)
         except EngineUnavailable:
             body, content_type = await asyncio.to_thread(_absence, accept)
-        return Response(body, headers={**_NO_STORE, "Content-Type": content_type})
+        return Response(body, headers={**NO_STORE, "Content-Type": content_type})
 
     @router.websocket("/api/metrics/stream")
     async def live(socket: WebSocket) -> None:
@@ -185,11 +184,11 @@ def _table(request: Request, table: Any) -> Response:
         # Brings pyarrow, which only who is asked for tables needs.
         from omnishot_ray.metrics.streams import to_stream  # noqa: PLC0415
 
-        return Response(to_stream(table), headers=_NO_STORE | {"Vary": "Accept"}, media_type=ARROW)
+        return Response(to_stream(table), headers=NO_STORE | {"Vary": "Accept"}, media_type=ARROW)
     response = _json({"columns": table.column_names, "rows": table.to_pylist()})
     response.headers["Vary"] = "Accept"
     return response
 
 
 def _json(document: Any) -> Response:
-    return Response(orjson.dumps(document), headers=_NO_STORE, media_type=JSON)
+    return Response(orjson.dumps(document), headers=NO_STORE, media_type=JSON)

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from omnishot_ray import __version__
+from omnishot_ray.api.answers import NO_STORE
 from omnishot_ray.api.openapi import PROBLEM_SCHEMA, json_docs
 from omnishot_ray.api.problems import describe, http_problem_response, problem_response
 from omnishot_ray.cache.front import CachingOptimizer
@@ -21,8 +22,6 @@ from omnishot_ray.jobs.service import Jobs
 from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 from omnishot_ray.storage.sources import Sources
-
-_NO_STORE = {"Cache-Control": "no-store"}
 
 
 def build_operation_routes(
@@ -61,7 +60,7 @@ def build_operation_routes(
             __version__.encode(),
             time() - started,
         )
-        return Response(body, headers=_NO_STORE, media_type="application/json")
+        return Response(body, headers=NO_STORE, media_type="application/json")
 
     @router.get("/ready", tags=["operations"], **_READY_DOCS)
     async def ready(request: Request) -> Response:
@@ -76,7 +75,7 @@ def build_operation_routes(
             )
             return problem_response(fault, request.state.request_id)
         body = orjson.dumps({"status": "ready", "parts": parts})
-        return Response(body, headers=_NO_STORE, media_type="application/json")
+        return Response(body, headers=NO_STORE, media_type="application/json")
 
     @router.get("/api/services/health", tags=["operations"], **_SERVICES_DOCS)
     async def services(_request: Request) -> Response:
@@ -90,7 +89,7 @@ def build_operation_routes(
         }
         worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"
         body = orjson.dumps({"status": worst, "services": document})
-        return Response(body, headers=_NO_STORE, media_type="application/json")
+        return Response(body, headers=NO_STORE, media_type="application/json")
 
     @router.get("/api/platforms", tags=["images"], **_PLATFORMS_DOCS)
     async def platforms(_request: Request) -> Response:

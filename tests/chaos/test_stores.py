@@ -1,8 +1,6 @@
 """Redis and storage that fail: a slower service, never an error."""
 
 import json
-import os
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from tests.chaos.load import load
 from tests.integration.service import Service, start_service, wait_for
 from tests.integration.test_service import SMALL, post
 from tests.redis_server import RedisServer
+from tests.small_disk import mounted
 
 THUMBNAIL = "/api/optimize?width=64&height=48"
 
@@ -21,12 +20,8 @@ THUMBNAIL = "/api/optimize?width=64&height=48"
 @pytest.fixture(scope="module")
 def full_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    place = tmp_path_factory.mktemp("disk")
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with mounted(tmp_path_factory.mktemp("disk"), "64k") as disk:
+        yield disk
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The runner with a real store and real files; only where the pixels are done is played."""
 
 import asyncio
-import os
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from omnishot_ray.metrics.samples import JobSample, Sample
 from omnishot_ray.protocol import ImageTask
 from tests.jobbing import LocalEngine, Workshop, a_job
 from tests.pictures import encode, scene
+from tests.small_disk import mounted
 
 PICTURE = encode(scene(60, 40), "JPEG")
 DEADLINE_S = 30.0
@@ -201,13 +200,10 @@ def test_bytes_that_nobody_needs_are_taken_away(shop: Workshop) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with mounted(place, "1m") as disk:
+        yield disk
 
 
 def test_a_full_disk_takes_nothing_in_by_halves(small_disk: Path) -> None:

@@ -4,7 +4,6 @@ import errno
 import os
 import re
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from omnishot_ray.storage.folders import Folder, TooLarge, open_folder
 from omnishot_ray.storage.outputs import CACHE_CONTROL, Output, Outputs
 from omnishot_ray.storage.sources import Sources
 from tests.s3_server import S3Server
+from tests.small_disk import mounted
 
 DATA = bytes(range(256)) * 40
 PAST_S = 10_000.0
@@ -276,13 +276,10 @@ def test_bytes_are_on_the_disk_before_they_have_their_name(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with mounted(place, "64k") as disk:
+        yield disk
 
 
 def test_a_full_disk_keeps_nothing_half(small_disk: Path) -> None:

@@ -44,3 +44,11 @@ def traffic(rows: int, since_s: float, until_s: float, seed: int = 0) -> pa.Reco
         encode_ms=draw.lognormal(2, 1, rows),
         bytes_out=draw.integers(1_000, 100_000, rows),
     )
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now

@@ -17,17 +17,9 @@ from omnishot_ray.metrics.recorder import Recorder
 from omnishot_ray.metrics.samples import GaugeSample, RequestSample
 from omnishot_ray.metrics.store import MetricStore
 from omnishot_ray.metrics.streams import columns, from_stream, pack, to_stream
-from tests.unit.metered import NOON, batch, traffic
+from tests.unit.metered import NOON, Clock, batch, traffic
 
 P99 = (Aggregate("count"), Aggregate("sum", "total_ms"), Aggregate("p99", "total_ms"))
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -12,20 +12,12 @@ from omnishot_ray.metrics.query import Aggregate, Query
 from omnishot_ray.metrics.shapes import SHAPES, measures
 from omnishot_ray.metrics.sketches import ACCURACY
 from omnishot_ray.metrics.store import MetricStore
-from tests.unit.metered import NOON, batch, traffic
+from tests.unit.metered import NOON, Clock, batch, traffic
 
 ALL = tuple(
     Aggregate(function, "total_ms")
     for function in ("sum", "avg", "min", "max", "p50", "p95", "p99")
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.answers import JSON
+from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.body import read_query
 from omnishot_ray.errors import FieldError, InvalidParameters
 
@@ -55,4 +55,4 @@ def refuse(name: str, detail: str) -> InvalidParameters:
 
 def json_answer(document: Any, status: int = 200) -> Response:
     """A document that no cache keeps."""
-    return Response(orjson.dumps(document), status, {"Cache-Control": "no-store"}, JSON)
+    return Response(orjson.dumps(document), status, NO_STORE, JSON)
