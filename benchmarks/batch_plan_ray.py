@@ -1,6 +1,5 @@
 """The Ray side of `benchmarks.batch_plan`: shards of a made-up index, nothing done."""
 
-import pickle
 from collections.abc import Iterator
 from functools import partial
 from time import perf_counter
@@ -14,8 +13,9 @@ from ray.data.datasource import ReadTask
 
 from benchmarks.batch_plan import shards
 from benchmarks.rss import resident_bytes
+from omnishot_ray.batch.bundles import bundled
 from omnishot_ray.batch.manifest import Counts
-from omnishot_ray.batch.pipeline import cluster, flow, row_of
+from omnishot_ray.batch.pipeline import cluster, flow, row_of, values_of
 from omnishot_ray.batch.worker import ShardReport
 
 _SETTLED_SHARDS = 16
@@ -39,7 +39,7 @@ class MadeUp(Datasource):
 
 
 def _rows(count: int) -> Iterator[pa.Table]:
-    return (row_of(shard) for shard in shards(count))
+    return map(row_of, bundled(shards(count)))
 
 
 class Nothing:
@@ -47,9 +47,8 @@ class Nothing:
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """A report for each shard."""
-        values = [pickle.loads(value.as_buffer()) for value in rows.column("value")]
-        return pa.concat_tables(
-            [row_of(ShardReport(0, v.ordinal, Counts(shards=1), 0, False)) for v in values]
+        return row_of(
+            [ShardReport(0, v.ordinal, Counts(shards=1), 0, False) for v in values_of(rows)]
         )
 
 

@@ -1,9 +1,10 @@
 """A job on Ray Data: shards are planned in tasks, worked on by a pool of actors, counted here.
 
-    plan (streaming tasks, a row for each shard) → Stage (actors, one engine process each) → reports
+    plan (streaming tasks, rows of shards) → Stage (actors, one engine process each) → reports
 
-A row is a shard, not a picture: what is handed from process to process are places and counts, some
+Rows hold shards, not pictures: what is handed from process to process are places and counts, some
 kilobytes for 64 pictures. Bytes travel only where an archive can be read from its beginning alone.
+A row costs Ray Data some 30 ms of the driver, so rows hold more shards the longer a run gets.
 """
 
 import logging
@@ -21,9 +22,10 @@ from ray.data import ExecutionResources as Resources
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
+from omnishot_ray.batch.bundles import bundled, carries_bytes
 from omnishot_ray.batch.commits import Commits
 from omnishot_ray.batch.job import BatchJob
-from omnishot_ray.batch.members import Container, Inline, Shard
+from omnishot_ray.batch.members import Container, Shard
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.plan import plan_shards
 from omnishot_ray.batch.run import Run, Summary
@@ -35,7 +37,7 @@ _PLANNERS = 4
 _PLANNER_CPUS = 0.1
 """Hopping from header to header hardly takes any."""
 _BLOCK_BYTES = 1
-"""Ray Data puts rows together until a block has more than this: so each shard is its own block, and
+"""Ray Data puts rows together until a block has more than this: so each row is its own block, and
 the first is worked on while the second is planned."""
 _RESERVED_SHARE = 0.5
 """Of the free CPUs of a cluster that others use too, what is left to them."""
@@ -77,12 +79,14 @@ def _plan_rows(
     containers: Sequence[Container], job: BatchJob, fingerprint: str
 ) -> Iterator[pa.Table]:
     commits = Commits(Place.parse(job.out))
-    for container in containers:
-        for shard in plan_shards(container, job, fingerprint):
-            row: Shard | ShardReport = shard
-            if any(isinstance(member.at, Inline) for member in shard.members):
-                row = _report_of_done(commits, shard) or shard  # bytes are not sent for nothing
-            yield row_of(row)
+
+    def planned() -> Iterator[Shard | ShardReport]:
+        for container in containers:
+            for shard in plan_shards(container, job, fingerprint):
+                # What was done before is told of here, lest its bytes are sent for nothing.
+                yield (carries_bytes(shard) and _report_of_done(commits, shard)) or shard
+
+    return map(row_of, bundled(planned()))
 
 
 def _report_of_done(commits: Commits, shard: Shard) -> ShardReport | None:
@@ -94,9 +98,15 @@ def _report_of_done(commits: Commits, shard: Shard) -> ShardReport | None:
     )
 
 
-def row_of(value: Shard | ShardReport) -> pa.Table:
+def row_of(values: Sequence[Shard | ShardReport]) -> pa.Table:
     """One row of one column, which may be any length."""
-    return pa.table({"value": pa.array([pickle.dumps(value, protocol=5)], pa.large_binary())})
+    return pa.table({"values": pa.array([pickle.dumps(values, protocol=5)], pa.large_binary())})
+
+
+def values_of(rows: pa.Table) -> Iterator[Any]:
+    """What `row_of` was given."""
+    for row in rows.column("values"):
+        yield from pickle.loads(row.as_buffer())
 
 
 class Stage:
@@ -108,9 +118,12 @@ class Stage:
         self._worker.start()
 
     def __call__(self, rows: pa.Table) -> pa.Table:
-        """Work on the shards of a block, which is one."""
-        values = [pickle.loads(value.as_buffer()) for value in rows.column("value")]
-        return pa.concat_tables([row_of(self._report(value)) for value in values])
+        """Work on the shards of a row.
+
+        Their reports come in one block: what a retry makes has to be cut as it was the first time,
+        or Ray takes one part for another.
+        """
+        return row_of([self._report(value) for value in values_of(rows)])
 
     def _report(self, value: Shard | ShardReport) -> ShardReport:
         if isinstance(value, ShardReport):
@@ -161,8 +174,7 @@ def flow(
             for batch in done.iter_batches(
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
-                for value in batch.column("value"):
-                    yield pickle.loads(value.as_buffer())
+                yield from values_of(batch)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, OSError | OmnishotError):

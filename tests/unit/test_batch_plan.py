@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnishot_ray.batch.members import Container, Found, Range, Shard
+from omnishot_ray.batch.bundles import bundled
+from omnishot_ray.batch.members import Container, Found, Inline, Range, Shard
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.plan import cut, plan_shards
 from tests import batches
@@ -37,6 +38,30 @@ def test_every_member_is_in_one_shard_in_order(sizes: list[int], most: int, size
         assert 1 <= len(shard.members) <= most
         kept = [m.size for m in shard.members if isinstance(m.at, Range)]
         assert sum(kept) <= size or len(kept) == 1
+
+
+@given(st.lists(st.integers(0, 40_000_000), max_size=3000))
+def test_rows_hold_all_shards_in_order_and_none_holds_much_of_the_work(sizes: list[int]) -> None:
+    shards = list(cut(TAR, members(sizes), replace(JOB, shard_members=1), "job"))
+    rows = list(bundled(shards))
+    assert [shard for row in rows for shard in row] == shards
+    handed_out = 0
+    for row in rows:
+        assert 1 <= len(row) <= max(1, min(16, handed_out / 8))
+        kept = [s for s in row[:-1] if isinstance(s, Shard)]
+        assert sum(m.size for shard in kept for m in shard.members) < 64 << 20
+        handed_out += len(row)
+
+
+def test_long_plans_of_small_pictures_take_few_rows() -> None:
+    shards = cut(TAR, members([10_000] * 64_000), replace(JOB, shard_members=64), "job")
+    assert sum(1 for _ in bundled(shards)) < 130
+
+
+def test_a_shard_that_carries_its_bytes_is_the_last_of_its_row() -> None:
+    found = (Found(f"{n}.jpg", 3, Inline(b"abc")) for n in range(400))
+    shards = list(cut(TAR, found, replace(JOB, shard_members=1), "job"))
+    assert all(len(row) == 1 for row in bundled(shards))
 
 
 def test_the_id_follows_source_range_and_options() -> None:

@@ -1,0 +1,39 @@
+"""Shards are handed to workers by the row: how many share one."""
+
+from collections.abc import Iterable, Iterator
+
+from omnishot_ray.batch.members import Inline, Shard
+from omnishot_ray.batch.worker import ShardReport
+
+_ROW_SHARE = 8
+_ROW_SHARDS_MOST = 16
+_ROW_BYTES = 64 << 20
+"""A row holds an eighth of the shards that its planner has handed out before, and pictures of so
+many bytes at most: what one worker still has to do when the others have run out stays a small part
+of the whole, and reports come every few seconds."""
+
+
+def bundled(planned: Iterable[Shard | ShardReport]) -> Iterator[list[Shard | ShardReport]]:
+    """Shards by the row: one at first, more later; at most one that carries bytes."""
+    bundle: list[Shard | ShardReport] = []
+    handed_out, held_bytes = 0, 0
+    for one in planned:
+        bundle.append(one)
+        held_bytes += _bytes_of(one)
+        room = min(_ROW_SHARDS_MOST, handed_out // _ROW_SHARE)
+        if len(bundle) >= room or held_bytes >= _ROW_BYTES or carries_bytes(one):
+            handed_out += len(bundle)
+            yield bundle
+            bundle, held_bytes = [], 0
+    if bundle:
+        yield bundle
+
+
+def _bytes_of(one: Shard | ShardReport) -> int:
+    """Of the pictures that are still to be worked on, as far as the plan knows."""
+    return 0 if isinstance(one, ShardReport) else sum(max(0, m.size) for m in one.members)
+
+
+def carries_bytes(one: Shard | ShardReport) -> bool:
+    """Whether pictures travel with the shard, read as they were planned."""
+    return isinstance(one, Shard) and any(isinstance(m.at, Inline) for m in one.members)
