@@ -7,12 +7,12 @@ A task knows what it costs and how it is done, so lanes, queue and replicas need
 kinds there are.
 """
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, TypeVar
 
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import CorruptImage, InternalError, OmnishotError
 from omnishot_ray.imaging.cost import cannot_run_away, estimate_info_ms, estimate_ms
 from omnishot_ray.imaging.header import Header
@@ -38,7 +38,7 @@ class Task(Protocol[MadeCo]):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the file in hexadecimal."""
+        """Of the file, in hexadecimal."""
         ...
 
     @property
@@ -64,8 +64,8 @@ class Task(Protocol[MadeCo]):
         """Whether its time is bounded by its estimate: nothing can kill work in a gateway."""
         ...
 
-    def run(self, limits: Limits) -> MadeCo:
-        """Do it in this thread. Raises `ImageError`."""
+    def run(self, limits: Limits, header: Header | None = None) -> MadeCo:
+        """Do it in this thread; `header` where it has passed the limits. Raises `ImageError`."""
         ...
 
     def split(self, header: Header, parts: int) -> "Sequence[Self]":
@@ -93,8 +93,8 @@ class ImageTask:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the file in hexadecimal."""
-        return self.known_digest or hashlib.sha256(self.data).hexdigest()
+        """Of the file, in hexadecimal."""
+        return self.known_digest or content_digest(self.data).hex()
 
     @property
     def identity(self) -> object:
@@ -109,9 +109,9 @@ class ImageTask:
         """Whether its time is bounded by its estimate."""
         return cannot_run_away(header, self.renditions)
 
-    def run(self, limits: Limits) -> Result:
+    def run(self, limits: Limits, header: Header | None = None) -> Result:
         """Make the renditions."""
-        return process(self.data, self.renditions, limits, self.beside)
+        return process(self.data, self.renditions, limits, self.beside, header)
 
     def split(self, header: Header, parts: int) -> "Sequence[ImageTask]":
         """The renditions dealt out, the dearest first, each to whoever has least so far."""
@@ -149,8 +149,8 @@ class InfoTask:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the file in hexadecimal."""
-        return self.known_digest or hashlib.sha256(self.data).hexdigest()
+        """Of the file, in hexadecimal."""
+        return self.known_digest or content_digest(self.data).hex()
 
     @property
     def identity(self) -> object:
@@ -165,9 +165,9 @@ class InfoTask:
         """Whether its time is bounded by its estimate."""
         return cannot_run_away(header, ())
 
-    def run(self, limits: Limits) -> ImageInfo:
+    def run(self, limits: Limits, header: Header | None = None) -> ImageInfo:
         """Describe the picture."""
-        return describe(self.data, limits)
+        return describe(self.data, limits, header)
 
     def split(self, header: Header, parts: int) -> "Sequence[InfoTask]":
         """One description cannot be split."""
@@ -211,13 +211,17 @@ class Optimizer(Protocol):
         ...
 
 
-def run_task(task: Task[Made], limits: Limits) -> Made | OmnishotError:
+def run_task(
+    task: Task[Made], limits: Limits, header: Header | None = None
+) -> Made | OmnishotError:
     """Run the engine on a task in this thread, with its failures as values.
+
+    `header` is that of the picture where it has been read and has passed the limits.
 
     A fault of ours is one too, once it is logged: the tasks beside it in a batch did nothing wrong.
     """
     try:
-        return task.run(limits)
+        return task.run(limits, header)
     except OmnishotError as error:
         return error.stripped()
     except MemoryError:

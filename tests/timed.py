@@ -28,7 +28,7 @@ class TimedTask:
     def may_run_inline(self, header: Header) -> bool:
         return False
 
-    def run(self, limits: Limits) -> Result:
+    def run(self, limits: Limits, header: Header | None = None) -> Result:
         if self.keeps_lock:
             sum(range(int(self.seconds * 1e9)))  # one call of C that never lets go
         else:

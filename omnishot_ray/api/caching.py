@@ -13,7 +13,7 @@ from starlette.responses import Response
 from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
-from omnishot_ray.api.fingerprint import cache_key, content_digest
+from omnishot_ray.api.fingerprint import cache_key
 from omnishot_ray.api.negotiation import accepted_formats, list_header
 from omnishot_ray.api.openapi import (
     CACHE_DOCS,
@@ -23,6 +23,7 @@ from omnishot_ray.api.openapi import (
 from omnishot_ray.api.problems import as_problem
 from omnishot_ray.api.wanted import read_variants
 from omnishot_ray.cache.front import CachingOptimizer
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import FieldError, InvalidParameters, OmnishotError
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.protocol import ImageTask, Optimizer
@@ -31,7 +32,7 @@ from omnishot_ray.storage.sources import Sources
 _CHOICES = {
     "key": (re.compile(r"[0-9a-f]{64}-[0-9a-f]{32}"), "a whole key, as X-OmniShot-Key says it"),
     "prefix": (re.compile(r"[0-9a-f]{1,64}(-[0-9a-f]{0,32})?"), "the beginning of keys"),
-    "source": (re.compile(r"[0-9a-f]{64}"), "the SHA-256 of a source in hexadecimal"),
+    "source": (re.compile(r"[0-9a-f]{64}"), "the BLAKE3 of a source in hexadecimal"),
 }
 
 

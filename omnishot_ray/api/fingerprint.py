@@ -8,11 +8,6 @@ from omnishot_ray import __version__
 from omnishot_ray.imaging.options import Options
 
 
-def content_digest(data: bytes) -> bytes:
-    """SHA-256 of a source's bytes; OpenSSL runs it at over 1 GB/s and without the GIL."""
-    return hashlib.sha256(data).digest()
-
-
 def cache_key(digest: bytes, wanted: Sequence[Options]) -> str:
     """The name of a result: `<digest of the source>-<digest of what is wanted of it>`.
 

@@ -18,11 +18,12 @@ from omnishot_ray.api.answers import (
 )
 from omnishot_ray.api.body import Upload, read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
-from omnishot_ray.api.fingerprint import cache_key, content_digest, etag, matches
+from omnishot_ray.api.fingerprint import cache_key, etag, matches
 from omnishot_ray.api.negotiation import accepted_formats, choose_container, list_header
 from omnishot_ray.api.openapi import OPTIMIZE_DOCS, VARIANTS_DOCS
 from omnishot_ray.api.wanted import CHOOSERS, options_of, read_variants, values_of
 from omnishot_ray.cache.front import CachingOptimizer
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import (
     AllVariantsFailed,
     FieldError,

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from omnishot_ray.api.answers import JSON, describe_source, note_description, server_timing
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
-from omnishot_ray.api.fingerprint import content_digest, info_etag, matches
+from omnishot_ray.api.fingerprint import info_etag, matches
 from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.openapi import INFO_DOCS
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import FieldError, InvalidParameters, OmnishotError
 from omnishot_ray.imaging.info import ImageInfo
 from omnishot_ray.protocol import InfoTask, Optimizer

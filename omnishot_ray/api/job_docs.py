@@ -179,7 +179,7 @@ UPLOAD_DOCS = _docs(
     "Keeps a picture for jobs to come; a day, or as long as a job needs it",
     {
         201: _answer(
-            "Its id, the SHA-256 of its bytes",
+            "Its id, the BLAKE3 of its bytes",
             {
                 "type": "object",
                 "required": ["id", "bytes"],

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from omnishot_ray.api.answers import JSON, NO_STORE
 from omnishot_ray.api.body import read_upload
 from omnishot_ray.api.config import ApiConfig
-from omnishot_ray.api.fingerprint import cache_key, content_digest, matches
+from omnishot_ray.api.fingerprint import cache_key, matches
 from omnishot_ray.api.job_docs import (
     CANCEL_DOCS,
     EVENTS_DOCS,
@@ -27,6 +27,7 @@ from omnishot_ray.api.job_events import EventStreams
 from omnishot_ray.api.job_requests import read_filter, read_key, read_new_job
 from omnishot_ray.api.problems import status_of_code
 from omnishot_ray.cache.front import CachingOptimizer
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import FieldError, InvalidParameters
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.jobs.asking import Stats

@@ -430,7 +430,7 @@ INVALIDATE_DOCS["openapi_extra"] = {
     "parameters": [
         _parameter("key", "One result, as X-OmniShot-Key names it.", {"type": "string"}),
         _parameter("prefix", "All results whose key begins so.", {"type": "string"}),
-        _parameter("source", "All results of a source, by its SHA-256.", {"type": "string"}),
+        _parameter("source", "All results of a source, by its BLAKE3.", {"type": "string"}),
     ]
 }
 

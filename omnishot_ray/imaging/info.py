@@ -13,6 +13,7 @@ from omnishot_ray.imaging.decode import Source, decode, open_within
 from omnishot_ray.imaging.exif import ExifValue, read_exif
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
+from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.measures import measure_entropy, measure_sharpness
 from omnishot_ray.imaging.options import Options
@@ -61,15 +62,17 @@ class ImageInfo:
     timings: Timings = field(default_factory=Timings)
 
 
-def describe(data: bytes, limits: Limits) -> ImageInfo:
+def describe(data: bytes, limits: Limits, header: Header | None = None) -> ImageInfo:
     """Describe one picture from one small decode.
+
+    `header` is that of the picture where it has been read and has passed `limits`.
 
     Raises:
         ImageError: the source is of no allowed format, damaged or over a limit.
     """
     timings = Timings()
     started = perf_counter()
-    source = open_within(data, limits)
+    source = open_within(data, limits, header)
     header, mode = source.header, source.image.mode
     plan = plan_rendition(source.size, MEASURED)
     decoded = decode(source, _enough(source, plan.scaled), effort=0)

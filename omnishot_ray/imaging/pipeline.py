@@ -97,18 +97,23 @@ class Result:
 
 
 def process(
-    data: bytes, wanted: Sequence[Options], limits: Limits, beside: Sequence[Options] = ()
+    data: bytes,
+    wanted: Sequence[Options],
+    limits: Limits,
+    beside: Sequence[Options] = (),
+    header: Header | None = None,
 ) -> Result:
     """Make every wanted rendition of one picture from one decode.
 
     `beside` are renditions that others make of the picture: the decode is as if for all of them.
+    `header` is that of the picture where it has been read and has passed `limits`.
 
     Raises:
         ImageError: the source is of no allowed format, damaged or over a limit.
     """
     timings = Timings()
     started = perf_counter()
-    source = open_within(data, limits)
+    source = open_within(data, limits, header)
     header = source.header
     planned, renditions = _plan_all(source, wanted, limits)
     info = SourceInfo(*source.size, header.format, len(data))

@@ -8,6 +8,7 @@ from functools import partial
 from time import perf_counter, time
 from typing import Any
 
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import (
     FieldError,
     InvalidParameters,
@@ -293,7 +294,7 @@ class Jobs:
             return None
         payload = hashlib.sha256()
         for new in news:
-            payload.update(hashlib.sha256(new.data).digest())
+            payload.update(content_digest(new.data))
             payload.update(repr(replace(new, data=b"", request_id="")).encode())
         name = hashlib.sha256(f"{user_id}\n{key}".encode()).hexdigest()
         return Key(name, payload.hexdigest())

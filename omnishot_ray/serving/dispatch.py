@@ -144,12 +144,12 @@ class Dispatcher:
             header, cost_ms = self._judge(task)
             if self._is_prompt(task, header, cost_ms):
                 note_lane("loop")
-                return run_task(task, self._limits)
+                return run_task(task, self._limits, header)
             deadline = perf_counter() + self._config.time_limit_s
             if self._fits_inline(task, header, cost_ms):
                 note_lane("inline")
                 async with asyncio.timeout(self._config.time_limit_s):
-                    return await self._run_inline(task, cost_ms)
+                    return await self._run_inline(task, header, cost_ms)
             note_lane("pool")
             async with asyncio.timeout(self._config.time_limit_s + _GRACE_S):
                 return await self._run_pooled(task, header, cost_ms, deadline)
@@ -166,7 +166,7 @@ class Dispatcher:
             return error
         if self._is_prompt(task, header, cost_ms):
             note_lane("loop")
-            return run_task(task, self._limits)
+            return run_task(task, self._limits, header)
         self._judged[task.identity] = header, cost_ms
         return None
 
@@ -229,12 +229,14 @@ class Dispatcher:
             and task.may_run_inline(header)
         )
 
-    async def _run_inline(self, task: Task[Made], cost_ms: float) -> Made | OmnishotError:
+    async def _run_inline(
+        self, task: Task[Made], header: Header, cost_ms: float
+    ) -> Made | OmnishotError:
         enqueued_at = perf_counter()
 
         def work() -> Made | OmnishotError:
             started_at = perf_counter()
-            return _timed(run_task(task, self._limits), started_at - enqueued_at)
+            return _timed(run_task(task, self._limits, header), started_at - enqueued_at)
 
         def forget(_: object) -> None:
             self._inline_waiting_ms -= cost_ms

@@ -1,12 +1,12 @@
-"""Bytes by their content: each is kept once, under the SHA-256 of itself."""
+"""Bytes by their content: each is kept once, under the BLAKE3 of itself."""
 
 import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import NotStored
 from omnishot_ray.storage.folders import open_folder
 
@@ -41,12 +41,12 @@ class Blobs:
         self._folder = open_folder(uri)
 
     def put(self, data: bytes) -> str:
-        """Keep bytes for sure, and return their SHA-256 in hex. What is there already stays.
+        """Keep bytes for sure, and return their BLAKE3 in hex. What is there already stays.
 
         Raises:
             StorageUnavailable: the store cannot be reached, or is full; nothing was kept.
         """
-        digest = sha256(data).hexdigest()
+        digest = content_digest(data).hex()
         path = _path(digest)
         if not (self._holds(path, data) and self._folder.touch(path)):
             self._folder.write(path, data)
@@ -64,7 +64,7 @@ class Blobs:
             data = self._folder.read(_path(digest))
         except FileNotFoundError:
             raise NotStored(f"Nothing is stored under {digest} (any more).") from None
-        if sha256(data).hexdigest() != digest:
+        if content_digest(data).hex() != digest:
             raise NotStored(f"What is stored under {digest} is damaged.")
         return data
 

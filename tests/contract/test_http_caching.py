@@ -1,12 +1,12 @@
 """Results from the caches, over HTTP: what comes from where, warming up and taking out."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
 import httpx2
 import pytest
+from blake3 import blake3
 
 from omnishot_ray.api.application import create_app
 from omnishot_ray.api.config import ApiConfig
@@ -21,7 +21,7 @@ from tests.pictures import encode, scene
 
 PICTURE = encode(scene(48, 32), "JPEG")
 OTHER = encode(scene(40, 32), "JPEG")
-DIGEST = hashlib.sha256(PICTURE).hexdigest()
+DIGEST = blake3(PICTURE).hexdigest()
 THUMBNAIL = "/api/optimize?width=16&height=16"
 
 

@@ -7,11 +7,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import (
     AddressRefused,
     NotStored,
@@ -149,7 +149,7 @@ def test_gives_signs_of_life(folder: Folder) -> None:
 
 def test_a_blob_is_named_by_its_content(blobs: Blobs) -> None:
     digest = blobs.put(DATA)
-    assert digest == sha256(DATA).hexdigest()
+    assert digest == content_digest(DATA).hex()
     assert blobs.get(digest) == DATA
     assert blobs.exists(digest)
 
@@ -208,7 +208,7 @@ def test_putting_again_renews(tmp_path: Path) -> None:
 
 
 def test_who_has_put_it_has_it_whatever_a_collector_does(tmp_path: Path) -> None:
-    blobs, digest, ended = Blobs(tmp_path.as_uri()), sha256(DATA).hexdigest(), threading.Event()
+    blobs, digest, ended = Blobs(tmp_path.as_uri()), content_digest(DATA).hex(), threading.Event()
     path = tmp_path / digest[:2] / digest
 
     def collect() -> int:
