@@ -27,7 +27,8 @@ def etag(key: str) -> str:
     Beside others it may come from a larger shared decode, and is tagged by its own bytes
     (`data_etag`).
     """
-    return data_etag(key.encode())
+    source, _, wanted = key.partition("-")
+    return f'"{source[:32]}-{wanted[:16]}"'
 
 
 def info_etag(digest: bytes) -> str:

@@ -90,7 +90,8 @@ def _read_jpeg(data: bytes) -> Header | None:
         (length,) = struct.unpack_from(">H", data, at)
         if marker in _JPEG_FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", data, at + 3)
-            scans = _count_scans(data, at + length)
+            is_sequential = marker in _JPEG_SEQUENTIAL_MARKERS
+            scans = _count_scans(data, at + length, channels if is_sequential else None)
             if scans is None:
                 return None
             return Header(
@@ -129,11 +130,13 @@ def _holds_pair(data: bytes, pair: int, at: int) -> bool:
     return False
 
 
-def _count_scans(data: bytes, at: int) -> int | None:
+def _count_scans(data: bytes, at: int, channels: int | None) -> int | None:
     """Scan headers from `at` to the end of the picture; None behind too many segments.
 
-    A baseline JPEG may have as many as a progressive one (T.81 §B.2.3 has one for each component,
-    libjpeg takes any number), and each costs a walk over all coefficients.
+    A sequential JPEG may have as many as a progressive one (T.81 §B.2.3 has one for each component,
+    libjpeg takes any number), and each costs a walk over all coefficients. But where the first
+    holds all its `channels`, libjpeg refuses a second (`consume_markers` of jdinput.c); None where
+    the frame is not sequential.
     """
     scans = 0
     for _ in range(MOST_BLOCKS):
@@ -145,6 +148,8 @@ def _count_scans(data: bytes, at: int) -> int | None:
             return scans
         if marker == 0xDA:
             scans += 1
+            if data[at + 2] == channels:
+                return 1
             # The usual picture has no other; going on by markers would take 16 times as long.
             if scans == 1 and not _holds_pair(data, _START_OF_SCAN, at):
                 return scans
@@ -194,6 +199,7 @@ _NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SEQUENTIAL_MARKERS = frozenset({0xC0, 0xC1, 0xC9})
 
 
 def _read_png(data: bytes) -> Header | None:

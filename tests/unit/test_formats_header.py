@@ -315,15 +315,31 @@ def test_scans_are_counted_in_the_pixels_only() -> None:
     assert read_header(data + data).scans == scans, "another picture begins behind the first"
 
 
+def scan_by_scan(data: bytes) -> tuple[bytes, bytes]:
+    """The JPEG with the first component alone in its scan, and that scan."""
+    at = data.index(b"\xff\xda")
+    assert data[at + 4] == 3
+    scan = b"\xff\xda\x00\x08\x01" + data[at + 5 : at + 7] + data[at + 11 : -2]
+    return data[:at] + scan + data[-2:], scan
+
+
 def test_a_baseline_jpeg_may_have_scans_too() -> None:
     """Each costs as much as one of a progressive JPEG: 87 KB of them take seconds."""
-    data = encode(noise(16, 16), "JPEG")
+    data, scan = scan_by_scan(encode(noise(16, 16), "JPEG"))
     assert read_header(data).scans == 1
-    scan = data[data.index(b"\xff\xda") : -2]
     many = data[:-2] + scan * 200 + data[-2:]
     assert read_header(many).scans == 201
     with pytest.raises(LimitExceeded, match="201 scans"):
         check_header(read_header(many), Limits())
+
+
+def test_a_scan_of_all_components_is_the_only_one_and_the_decoder_thinks_so_too() -> None:
+    data = encode(noise(16, 16), "JPEG")
+    scan = data[data.index(b"\xff\xda") : -2]
+    many = data[:-2] + scan * 200 + data[-2:]
+    assert read_header(many).scans == 1
+    with pytest.raises(OSError, match="broken data stream"):
+        Image.open(io.BytesIO(many)).load()
 
 
 def test_a_jpeg_of_too_many_segments_is_damaged() -> None:
@@ -332,8 +348,9 @@ def test_a_jpeg_of_too_many_segments_is_damaged() -> None:
     comments = b"\xff\xfe\x00\x02" * 5_000
     with pytest.raises(CorruptImage):
         read_header(data[:scan] + comments + data[scan:])
+    parted, part = scan_by_scan(data)
     with pytest.raises(CorruptImage):
-        read_header(data[:-2] + comments + data[scan:])
+        read_header(parted[:-2] + comments + part + data[-2:])
 
 
 def _header_or_error(data: bytes) -> Header | OmnishotError:
