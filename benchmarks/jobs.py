@@ -30,6 +30,7 @@ from typing import Any
 import click
 from PIL import Image
 
+from benchmarks import machine
 from benchmarks.peers.wrk import unique
 from tests.integration.service import ROOT, Service, start_service
 from tests.redis_server import RedisServer
@@ -241,10 +242,11 @@ def chaos(jobs: int, store: str, every: float, deadline: float) -> None:
             service.stop()
             if redis:
                 redis.kill()
+    click.echo(machine.page_head("Jobs while processes are killed"))
     click.echo(
-        f"{store}: {report.wanted} jobs in {report.seconds:.0f} s, kills {dict(report.kills)}\n"
-        f"statuses {dict(report.statuses)}, attempts {dict(sorted(report.attempts.items()))}\n"
-        f"lost {report.lost}, duplicates {report.duplicates}, broken {len(report.broken)}"
+        f"- {store}: {report.wanted} jobs in {report.seconds:.0f} s, kills {dict(report.kills)}\n"
+        f"- statuses {dict(report.statuses)}, attempts {dict(sorted(report.attempts.items()))}\n"
+        f"- lost {report.lost}, duplicates {report.duplicates}, broken {len(report.broken)}"
     )
     for fault in report.broken[:10]:
         click.echo(fault)
@@ -265,13 +267,13 @@ def latency(seconds: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(figures))
         return
+    click.echo(machine.page_head("Answers about jobs while the pool is busy"))
+    click.echo("The load shares the cores with the service.\n")
+    click.echo("| request | p50, ms | p95, ms | p95 over p50 of /health |\n|---|---|---|---|")
     base = figures["health"]["p50_ms"]
     for name, one in figures.items():
-        times = one["p95_ms"] / base
-        click.echo(
-            f"{name:8} p50 {one['p50_ms']:7.1f} ms  p95 {one['p95_ms']:7.1f} ms  "
-            f"p95 over p50 of /health {times:6.1f}"
-        )
+        p50, p95 = one["p50_ms"], one["p95_ms"]
+        click.echo(f"| {name} | {p50:.1f} | {p95:.1f} | {p95 / base:.1f} |")
 
 
 def measure_latency(service: Service, seconds: float) -> dict[str, dict[str, float]]:
