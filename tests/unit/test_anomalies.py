@@ -23,6 +23,26 @@ def rhythm(count: int) -> Floats:
     return 200.0 + 80.0 * np.sin(day) + 20.0 * np.sin(2.0 * day + 1.0)
 
 
+def rush_hours(count: int) -> Floats:
+    """Two peaks of unequal height, and a hundredth more every day."""
+    hour, day = np.arange(count) % A_DAY * 24.0 / A_DAY, np.arange(count) // A_DAY
+    peaks = 150.0 * np.exp(-(((hour - 9.0) / 1.2) ** 2)) + 220.0 * np.exp(
+        -(((hour - 19.0) / 1.8) ** 2)
+    )
+    return (120.0 + peaks) * (1.0 + 0.01 * day)
+
+
+def flat(count: int) -> Floats:
+    """No rhythm at all."""
+    return np.full(count, 300.0)
+
+
+def office_hours(count: int) -> Floats:
+    """Two levels with a step between them."""
+    hour = np.arange(count) % A_DAY * 24.0 / A_DAY
+    return np.where((hour > 8.0) & (hour < 18.0), 260.0, 90.0)
+
+
 def normal(draw: np.random.Generator, level: Floats) -> Floats:
     return level + draw.normal(0.0, 10.0, len(level))
 
@@ -82,13 +102,17 @@ def score(found: Found, planted: list[tuple[int, int]]) -> tuple[int, int]:
     return hit, false
 
 
+# The thresholds were chosen on the first rhythm with other seeds; the others were never looked at.
+@pytest.mark.parametrize("rhythm_of", [rhythm, rush_hours, flat, office_hours])
 @pytest.mark.parametrize("noise", SPREADS, ids=lambda noise: noise.__name__)
-def test_known_anomalies_are_found_and_few_others(noise: Noise) -> None:
+def test_known_anomalies_are_found_and_few_others(
+    noise: Noise, rhythm_of: Callable[[int], Floats]
+) -> None:
     hits = planted_count = false = 0
     series = 4
-    for seed in range(series):
+    for seed in range(1000, 1000 + series):
         draw = np.random.default_rng(seed)
-        level = rhythm(DAYS * A_DAY)
+        level = rhythm_of(DAYS * A_DAY)
         values = noise(draw, level)
         planted = plant(values, noise, draw, 0, level)
         found = find_anomalies(
