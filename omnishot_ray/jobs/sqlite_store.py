@@ -125,10 +125,14 @@ class SqliteStore(Store):
         with self._connection() as connection:
             counts = _SqliteRows(connection).counts()
         ((stalled,),) = self._query(
-            "SELECT count(*) FROM jobs WHERE status = 'active' AND due_at <= ?", now
+            "SELECT count(*) FROM jobs INDEXED BY due WHERE status = 'active' "
+            "AND status IN ('active', 'delayed') AND due_at <= ?",
+            now,
         )
         ((lately,),) = self._query("SELECT count(*) FROM jobs WHERE finished_at > ?", now - 60.0)
-        ((oldest,),) = self._query("SELECT min(queued_at) FROM jobs WHERE status = 'queued'")
+        ((oldest,),) = self._query(
+            "SELECT min(queued_at) FROM jobs INDEXED BY queued WHERE status = 'queued'"
+        )
         workers = self._query("SELECT name, seen_at, slots, active FROM workers")
         return Stats(
             counts, stalled, lately, oldest, live_workers((Worker(*row) for row in workers), now)
@@ -296,20 +300,22 @@ class _SqliteRows:
 
     def heads(self) -> list[Head]:
         # A jump along the index from user to user, not a walk over all that is queued
-        # (https://sqlite.org/optoverview.html has no skip-scan without statistics).
+        # (https://sqlite.org/optoverview.html has no skip-scan without statistics). Left to itself
+        # the planner takes `by_status`: 370 ms with 9 000 in line, where this takes 0.3.
         rows = self._execute(
             """
             WITH RECURSIVE users (user_id) AS (
-                SELECT min(user_id) FROM jobs WHERE status = 'queued'
+                SELECT min(user_id) FROM jobs INDEXED BY in_line WHERE status = 'queued'
                 UNION ALL
-                SELECT (SELECT min(user_id) FROM jobs
+                SELECT (SELECT min(user_id) FROM jobs INDEXED BY in_line
                         WHERE status = 'queued' AND user_id > users.user_id)
                 FROM users WHERE users.user_id IS NOT NULL
             )
             SELECT users.user_id, jobs.id, jobs.rank, coalesce(turns.turn, 0)
             FROM users
             JOIN jobs ON jobs.id = (
-                SELECT id FROM jobs WHERE status = 'queued' AND user_id = users.user_id
+                SELECT id FROM jobs INDEXED BY in_line
+                WHERE status = 'queued' AND user_id = users.user_id
                 ORDER BY rank, id LIMIT 1
             )
             LEFT JOIN turns ON turns.user_id = users.user_id
@@ -323,7 +329,8 @@ class _SqliteRows:
     def due(self, status: Status, before: float, limit: int) -> list[str]:
         assert status in (Status.ACTIVE, Status.DELAYED)
         rows = self._execute(
-            f"SELECT id FROM jobs WHERE status = '{status.value}' AND due_at <= ? "
+            f"SELECT id FROM jobs INDEXED BY due WHERE status = '{status.value}' "
+            "AND status IN ('active', 'delayed') AND due_at <= ? "
             "ORDER BY due_at LIMIT ?",
             (before, limit),
         )
