@@ -17,7 +17,7 @@ from omnishot_ray.batch.job import BatchJob, read_renditions, read_variants_file
 from omnishot_ray.batch.run import Run, Summary
 from omnishot_ray.batch.stage import Renditions
 from omnishot_ray.batch.worker import ShardReport
-from omnishot_ray.metrics.query import Metrics
+from omnishot_ray.metrics.query import Notebook
 
 __all__ = ["BatchJob", "Renditions", "Summary", "run", "run_job"]
 
@@ -34,7 +34,7 @@ def run(
     report: bool = False,
     workers: int | None = None,
     address: str | None = None,
-    metrics: Metrics | None = None,
+    metrics: Notebook | None = None,
     on_report: Callable[[ShardReport], None] | None = None,
     **settings: Any,
 ) -> Summary:
@@ -89,11 +89,16 @@ def run_job(
     workers: int | None = None,
     address: str | None = None,
     niceness: int = 0,
-    metrics: Metrics | None = None,
+    metrics: Notebook | None = None,
     on_report: Callable[[ShardReport], None] | None = None,
     on_start: Callable[[Run], None] | None = None,
+    on_end: Callable[[], None] | None = None,
 ) -> Summary:
-    """The same of a `BatchJob`; `on_start` is told of the run before any work."""
+    """The same of a `BatchJob`.
+
+    `on_start` is told of the run before any work, `on_end` is called after it, whatever came of it;
+    both while Ray is there.
+    """
     from omnishot_ray.batch import pipeline  # noqa: PLC0415 - brings Ray along
     from omnishot_ray.batch.progress import record_shard  # noqa: PLC0415
     from omnishot_ray.batch.report import write_report  # noqa: PLC0415 - brings Pillow along
@@ -109,9 +114,13 @@ def run_job(
     with pipeline.cluster(address, workers) as share:
         if on_start is not None:
             on_start(run)
-        summary = pipeline.run_on_ray(
-            run, on_report=note, workers=workers or share, niceness=niceness
-        )
+        try:
+            summary = pipeline.run_on_ray(
+                run, on_report=note, workers=workers or share, niceness=niceness
+            )
+        finally:
+            if on_end is not None:
+                on_end()
     if report and summary.finished:
         write_report(run.out, summary)
     return summary

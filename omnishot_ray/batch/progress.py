@@ -8,13 +8,13 @@ from typing import Any, TextIO
 from omnishot_ray.batch.manifest import Counts
 from omnishot_ray.batch.run import Run
 from omnishot_ray.batch.worker import ShardReport
-from omnishot_ray.metrics.query import Metrics
+from omnishot_ray.metrics.query import Notebook
 from omnishot_ray.metrics.samples import BatchSample
 
 _LINE_EVERY_S = 10.0
 
 
-def record_shard(metrics: Metrics, report: ShardReport) -> None:
+def record_shard(metrics: Notebook, report: ShardReport) -> None:
     """Tell the hub of a shard that was worked on now."""
     if report.was_done:
         return

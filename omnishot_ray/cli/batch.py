@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from omnishot_ray.batch.job import BatchJob
-from omnishot_ray.batch.run import Summary
+from omnishot_ray.batch.run import Run, Summary
 from omnishot_ray.errors import RequestError
 from omnishot_ray.serving.environment import DEV_ENVIRONMENT, RAY_ENVIRONMENT, STARTUP_ENVIRONMENT
 
@@ -32,8 +32,14 @@ def run_batch(
         _prepare_environment()  # before anything imports Ray
     from omnishot_ray.batch import run_job
     from omnishot_ray.batch.progress import open_progress
+    from omnishot_ray.serving.batch_metrics import BatchMetrics
 
-    progress = open_progress()
+    progress, metrics = open_progress(), BatchMetrics()
+
+    def start(run: Run) -> None:
+        metrics.start()
+        progress.start(run)
+
     cores = workers or len(os.sched_getaffinity(0))
     try:
         with _node(cores) if own else nullcontext():
@@ -44,7 +50,9 @@ def run_batch(
                 workers=workers or (cores if own else None),
                 address=address,
                 niceness=niceness,
-                on_start=progress.start,
+                metrics=metrics,
+                on_start=start,
+                on_end=metrics.close,
                 on_report=progress.note,
             )
     except RequestError as error:

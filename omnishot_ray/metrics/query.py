@@ -46,12 +46,16 @@ class Query:
     until_s: float | None = None
 
 
-class Metrics(Protocol):
-    """Where samples go and figures come from: the hub, or a store in the same process."""
+class Notebook(Protocol):
+    """Where samples go."""
 
     def record(self, sample: Sample) -> None:
         """Take note of it. Never waits, never raises; drops with a count when behind."""
         ...
+
+
+class Metrics(Notebook, Protocol):
+    """Where samples go and figures come from: the hub, or a store in the same process."""
 
     async def query(self, query: Query) -> "pa.Table":
         """Columns: `at_s` where the query has a step, those of `group_by`, the aggregates.

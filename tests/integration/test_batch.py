@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,18 @@ def test_serving_has_room_beside_a_batch(tmp_path: Path) -> None:
             answered += 1
         assert answered == 8, "the batch was over before the service was asked"
         assert batch.process.wait(timeout=DEADLINE_S) == 0, batch.output()
+        assert told_of(service) == 60, "the hub has heard of other pictures than were there"
     finally:
         if batch is not None:
             batch.stop()
         service.stop()
+
+
+def told_of(service: Service) -> int:
+    """Pictures that the metrics hub knows of from batch runs."""
+    with urllib.request.urlopen(f"{service.url}/api/metrics/export?table=batches&window=1h") as got:
+        rows = json.loads(got.read())["rows"]
+    return sum(row["tasks"] for row in rows if row["process"].startswith("batch-"))
 
 
 _STAGE = """
