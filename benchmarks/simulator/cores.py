@@ -39,11 +39,18 @@ class Thread:
 
 
 class Node:
-    """A machine. With `shared` its threads have `cores` among them, else each its own."""
+    """A machine. With `shared` its threads have `cores` among them, else each its own.
 
-    def __init__(self, env: simpy.Environment, cores: int, shared: bool = False) -> None:
+    `together` is how much longer work takes with all the shared cores busy than with one: two
+    hyperthreads have one core's units between them, and all cores one memory.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, cores: int, shared: bool = False, together: float = 1.0
+    ) -> None:
         self.env = env
         self.cores = cores
+        self._slower = (together - 1.0) / max(1, cores - 1)
         self._pool = simpy.PriorityResource(env, cores) if shared else None
         self._least_ms = 0.0
         self.alive = True
@@ -60,8 +67,9 @@ class Node:
                 while ms > 0:
                     self._least_ms = max(self._least_ms, thread.virtual_ms)
                     part = min(ms, _SLICE_MS)
-                    yield self.env.timeout(part)
-                    thread.virtual_ms += part / thread.weight
+                    takes_ms = part * (1.0 + self._slower * (self._pool.count - 1))
+                    yield self.env.timeout(takes_ms)
+                    thread.virtual_ms += takes_ms / thread.weight
                     ms -= part
                     if self._pool.queue and self._pool.queue[0].priority < thread.virtual_ms:
                         break  # another has had less

@@ -239,7 +239,8 @@ class Service:
         self.answers = Answers()
         self.shared_cache: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.nodes = [
-            Node(self.env, layout.cores, layout.shared) for _ in range(max(1, layout.nodes))
+            Node(self.env, layout.cores, layout.shared, times.together)
+            for _ in range(max(1, layout.nodes))
         ]
         self.chance = random.Random(seed)
         self._client = Thread(self.nodes[0])

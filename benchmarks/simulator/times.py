@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
@@ -48,6 +50,8 @@ class Times:
     """Of the load itself, where it shares the cores."""
     background: float = 0.0
     """Cores that the service takes when nobody asks for anything."""
+    together: float = 1.0
+    """How much longer work takes while all cores are busy, where they share something."""
     noise: float = NOISE
     """Standard deviation of the logarithm of a task's time over its mean."""
 
@@ -90,6 +94,13 @@ def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
         ask = next(asks)
         ways.setdefault(name_of(ask), ask)
     return ways
+
+
+def measure_together(mixes: Sequence[Mix], alone: Mapping[str, float], cores: int) -> float:
+    """How much longer work takes in as many processes as there are cores than in one."""
+    with ThreadPoolExecutor(cores) as threads:
+        beside = list(threads.map(lambda _: measure_engine(mixes), range(cores)))
+    return median(one[name] / alone[name] for one in beside for name in alone if name in one)
 
 
 def measure_engine(mixes: Sequence[Mix]) -> dict[str, float]:

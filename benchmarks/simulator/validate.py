@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks import machine
 from benchmarks.simulator.model import Layout, Service, run_closed
-from benchmarks.simulator.times import Times, estimate, measure_engine, name_of
+from benchmarks.simulator.times import Times, estimate, measure_engine, measure_together, name_of
 from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.report import build_report
 from omnishot_ray.load.run import run_shape
@@ -159,7 +159,9 @@ def main() -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="the service times, as JSON")
     parser.add_argument("--results", type=Path, metavar="DIR", help="write a Markdown page")
     given = parser.parse_args()
-    engine = measure_engine([*(mix_of(name) for name, _ in LOADS), _CALIBRATION])
+    mixes = [*(mix_of(name) for name, _ in LOADS), _CALIBRATION]
+    engine = measure_engine(mixes)
+    together = round(measure_together([_CALIBRATION], engine, max(given.cores)), 3)
     available, rows = sorted(os.sched_getaffinity(0)), []
     times = Times(engine=engine)
     for cores in given.cores:
@@ -174,6 +176,8 @@ def main() -> int:
         }
         with own_service(settings) as (url, pid):
             times = calibrate(url, pid, engine, given.seconds / 3)
+            if cores > 1:
+                times = replace(times, together=together)
             rows += compare(cores, url, pid, times, given.seconds)
     os.sched_setaffinity(0, available)
     page = _page(rows, times)
@@ -195,7 +199,8 @@ def _page(rows: Sequence[Compared], times: Times) -> str:
             "",
             f"Beside the pixels a request took {times.edge_ms:g} core-ms of the service and "
             f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone; "
-            f"idle, the service took {times.background:g} cores.",
+            f"idle, the service took {times.background:g} cores. With all cores busy the engine "
+            f"took {times.together:g} times as long as on one.",
             "",
         ]
     )
