@@ -149,7 +149,7 @@ def run_img2dataset(python: Path, archive: Path, out: Path, cores: int) -> Measu
     folder = archive.with_suffix("")
     if not folder.exists():
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(folder)  # our own
     handler = partial(_Quiet, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()

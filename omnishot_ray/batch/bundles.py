@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from omnishot_ray.batch.members import Inline, Shard
 from omnishot_ray.batch.worker import ShardReport
 
-_ROW_SHARE = 8
+_ROW_SHARE = 32
 _ROW_SHARDS_MOST = 16
 _ROW_BYTES = 64 << 20
-"""A row holds an eighth of the shards that its planner has handed out before, and pictures of so
-many bytes at most: what one worker still has to do when the others have run out stays a small part
-of the whole, and reports come every few seconds."""
+"""A row holds a thirty-second of the shards that its planner has handed out before, and pictures of
+so many bytes at most: what one worker still has to do when the others have run out stays a small
+part of the whole, and reports come every few seconds."""
 
 
 def bundled(planned: Iterable[Shard | ShardReport]) -> Iterator[list[Shard | ShardReport]]:

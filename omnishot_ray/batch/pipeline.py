@@ -165,10 +165,11 @@ def flow(
             batch_size=None,
             batch_format="pyarrow",
             compute=ActorPoolStrategy(
-                min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=2
+                min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=3
             ),
             fn_constructor_args=arguments,
             num_cpus=1,
+            max_concurrency=2,  # what `Worker` is for
         )
         try:
             for batch in done.iter_batches(

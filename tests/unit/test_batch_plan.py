@@ -47,7 +47,7 @@ def test_rows_hold_all_shards_in_order_and_none_holds_much_of_the_work(sizes: li
     assert [shard for row in rows for shard in row] == shards
     handed_out = 0
     for row in rows:
-        assert 1 <= len(row) <= max(1, min(16, handed_out / 8))
+        assert 1 <= len(row) <= max(1, min(16, handed_out / 32))
         kept = [s for s in row[:-1] if isinstance(s, Shard)]
         assert sum(m.size for shard in kept for m in shard.members) < 64 << 20
         handed_out += len(row)
@@ -55,7 +55,7 @@ def test_rows_hold_all_shards_in_order_and_none_holds_much_of_the_work(sizes: li
 
 def test_long_plans_of_small_pictures_take_few_rows() -> None:
     shards = cut(TAR, members([10_000] * 64_000), replace(JOB, shard_members=64), "job")
-    assert sum(1 for _ in bundled(shards)) < 130
+    assert sum(1 for _ in bundled(shards)) < 250
 
 
 def test_a_shard_that_carries_its_bytes_is_the_last_of_its_row() -> None:
