@@ -13,6 +13,7 @@ from time import perf_counter, process_time
 import numpy as np
 import pyarrow as pa
 
+from benchmarks import machine
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import Aggregate, Query
 from omnishot_ray.metrics.recorder import Recorder
@@ -33,6 +34,7 @@ def main() -> None:
     if given.sketches:
         measure_sketches()
         return
+    print(machine.page_head("What metrics cost") + "\n```")
     record_us, deliver_us = measure_recording()
     print(f"recording    {record_us:8.2f} µs a request (goal 5), delivery {deliver_us:.2f} more")
     store, per_s = measure_ingest(given.rows)
@@ -40,7 +42,7 @@ def main() -> None:
     cold_ms, warm_ms = measure_query(store)
     print(f"24-h p99     {warm_ms:8.1f} ms by route and format over {given.rows:,} (goal 200)")
     print(f"             {cold_ms:8.1f} ms the first time")
-    print(f"held         {store.held_bytes}")
+    print(f"held         {store.held_bytes}\n```")
 
 
 def measure_recording(requests: int = 100_000, flush: int = 1000) -> tuple[float, float]:
