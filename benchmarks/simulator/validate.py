@@ -31,7 +31,9 @@ from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
 from omnishot_ray.load.watch import Watch
 
 GOAL = 0.15
-WARM_S, IDLE_S = 4.0, 4.0
+WARM_S, IDLE_S = 4.0, 8.0
+SETTLE_S = 12.0
+"""Ready is not yet calm: processes that were started in advance still import."""
 LOADS: tuple[tuple[str, int], ...] = (("usual", 2), ("usual", 8), ("plain", 4))
 """Mixes and users that are predicted."""
 _CALIBRATION = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
@@ -91,6 +93,7 @@ def measure(
 
 def measure_idle(pid: int) -> float:
     """Cores that the service takes while nobody asks for anything."""
+    sleep(SETTLE_S)
     with Watch(psutil.Process(pid)) as watch:
         sleep(IDLE_S)
     looks = watch.seen[1:]
