@@ -15,5 +15,8 @@ def mounted(place: Path, size: str) -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    try:
+        yield place
+    finally:
+        # One that stayed after a failed test could not be cleaned up by any later run.
+        subprocess.run(["umount", "--lazy", place], check=True)
