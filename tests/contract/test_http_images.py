@@ -72,7 +72,7 @@ def test_the_headers_of_an_answer(client: CheckedClient) -> None:
     )
     headers = response.headers
     assert headers["content-type"] == "image/webp"
-    assert re.fullmatch(r'"[0-9a-f]{32}"', headers["etag"])
+    assert re.fullmatch(r'"[0-9a-f]{32}-[0-9a-f]{16}"', headers["etag"])
     assert headers["cache-control"] == "public, max-age=86400"
     assert headers["vary"] == "Accept"
     assert headers["x-omnishot-source"] == f"120x80;jpeg;{len(JPEG)}"
