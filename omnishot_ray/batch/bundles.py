@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from omnishot_ray.batch.members import Inline, Shard
+from omnishot_ray.batch.members import Shard
 from omnishot_ray.batch.worker import ShardReport
 
 _ROW_SHARE = 32
@@ -19,21 +19,14 @@ def bundled(planned: Iterable[Shard | ShardReport]) -> Iterator[list[Shard | Sha
     handed_out, held_bytes = 0, 0
     for one in planned:
         bundle.append(one)
-        held_bytes += _bytes_of(one)
+        carries_bytes = False
+        if isinstance(one, Shard):  # of what is done no bytes are still to be worked on
+            held_bytes += one.bytes_of_members
+            carries_bytes = one.carries_bytes
         room = min(_ROW_SHARDS_MOST, handed_out // _ROW_SHARE)
-        if len(bundle) >= room or held_bytes >= _ROW_BYTES or carries_bytes(one):
+        if len(bundle) >= room or held_bytes >= _ROW_BYTES or carries_bytes:
             handed_out += len(bundle)
             yield bundle
             bundle, held_bytes = [], 0
     if bundle:
         yield bundle
-
-
-def _bytes_of(one: Shard | ShardReport) -> int:
-    """Of the pictures that are still to be worked on, as far as the plan knows."""
-    return 0 if isinstance(one, ShardReport) else sum(max(0, m.size) for m in one.members)
-
-
-def carries_bytes(one: Shard | ShardReport) -> bool:
-    """Whether pictures travel with the shard, read as they were planned."""
-    return isinstance(one, Shard) and any(isinstance(m.at, Inline) for m in one.members)

@@ -133,6 +133,16 @@ class Shard:
         """The same for the name of a file."""
         return f"{self.container.ordinal:06d}-{self.ordinal:06d}"
 
+    @property
+    def bytes_of_members(self) -> int:
+        """As far as the plan knows them."""
+        return sum(max(0, member.size) for member in self.members)
+
+    @property
+    def carries_bytes(self) -> bool:
+        """Whether pictures travel with the shard, read as they were planned."""
+        return any(isinstance(member.at, Inline) for member in self.members)
+
 
 def shard_id(container: Container, job: str, members: list[tuple[Found, Member]]) -> str:
     """A hash of what is read (source and ranges) and of what is made of it (`job`)."""

@@ -22,7 +22,7 @@ from ray.data import ExecutionResources as Resources
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from omnishot_ray.batch.bundles import bundled, carries_bytes
+from omnishot_ray.batch.bundles import bundled
 from omnishot_ray.batch.commits import Commits
 from omnishot_ray.batch.job import BatchJob
 from omnishot_ray.batch.members import Container, Shard
@@ -84,7 +84,7 @@ def _plan_rows(
         for container in containers:
             for shard in plan_shards(container, job, fingerprint):
                 # What was done before is told of here, lest its bytes are sent for nothing.
-                yield (carries_bytes(shard) and _report_of_done(commits, shard)) or shard
+                yield (shard.carries_bytes and _report_of_done(commits, shard)) or shard
 
     return map(row_of, bundled(planned()))
 

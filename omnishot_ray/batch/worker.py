@@ -100,7 +100,7 @@ class Worker:
                 timings.append(_timing(shard, picture, outcome))
         writer.finish()
         counts = count_rows(rows, shard.others)
-        planned = sum(max(0, member.size) for member in shard.members)
+        planned = shard.bytes_of_members
         commit = Commit(shard.id, counts, planned)
         self._commits.write(shard, commit, table_of(rows, MANIFEST), table_of(timings, TIMINGS))
         return ShardReport(

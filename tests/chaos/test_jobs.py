@@ -1,7 +1,6 @@
 """Jobs are never lost: not when processes are killed, not when all of them are."""
 
 import base64
-import http.client
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from benchmarks.jobs import (
 )
 from benchmarks.peers.wrk import unique
 from tests.integration.service import Service, start_service
+from tests.integration.test_service import post
 from tests.redis_server import RedisServer, running_redis
 from tests.small_disk import mounted
 
@@ -117,11 +117,6 @@ def submit(service: Service) -> tuple[int, dict[str, str], Any]:
     """One try at a job of a picture of its own."""
     data = base64.b64encode(unique(SMALL)).decode()
     body = json.dumps({"source": {"data": data}, "variants": [{"name": "a", "width": 60}]})
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    try:
-        connection.request("POST", "/api/jobs", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return answer.status, headers, json.loads(answer.read())
-    finally:
-        connection.close()
+    answer, content = post(service, "/api/jobs", body.encode(), Content_Type="application/json")
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return answer.status, headers, json.loads(content)
