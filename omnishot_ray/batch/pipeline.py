@@ -10,6 +10,7 @@ A row costs Ray Data some 30 ms of the driver, so rows hold more shards the long
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset, Datasource, read_d
 from ray.data import ExecutionResources as Resources
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
+from ray.util.annotations import RayDeprecationWarning
 
 from omnishot_ray.batch.bundles import bundled
 from omnishot_ray.batch.commits import Commits
@@ -160,17 +162,23 @@ def flow(
     """
     with _quiet_context(workers):
         shards: Dataset = read_datasource(plan, num_cpus=_PLANNER_CPUS, override_num_blocks=tasks)
-        done = shards.map_batches(
-            stage,
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ActorPoolStrategy(
-                min_size=1, max_size=workers, initial_size=workers, max_tasks_in_flight_per_actor=3
-            ),
-            fn_constructor_args=arguments,
-            num_cpus=1,
-            max_concurrency=2,  # what `Worker` is for
-        )
+        with warnings.catch_warnings():
+            # `max_concurrency` has no name of its own among the arguments of Ray 2.60.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            done = shards.map_batches(
+                stage,
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ActorPoolStrategy(
+                    min_size=1,
+                    max_size=workers,
+                    initial_size=workers,
+                    max_tasks_in_flight_per_actor=3,
+                ),
+                fn_constructor_args=arguments,
+                num_cpus=1,
+                max_concurrency=2,  # what `Worker` is for
+            )
         try:
             for batch in done.iter_batches(
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
