@@ -9,13 +9,17 @@ Starts the service for each part anew, with load from this machine on the same c
 import argparse
 import asyncio
 import os
+import resource
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 import aiohttp
@@ -23,12 +27,18 @@ import psutil
 import uvloop
 
 from benchmarks import machine
+from benchmarks.engine import run_for
 from benchmarks.peers import images, servers, wrk
+from benchmarks.serving.soak import watch_processes
+from omnishot_ray.imaging.options import parse_options
+from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
 COMMAND = "omnishot serve --port {port}"
 READY_S = 120.0
 THUMBNAIL = "/api/optimize?width=64&height=64&gravity=center&effort=0"
 SLOW = "/api/optimize?width=1000&format=webp&effort=5&gravity=center"
+SERVED_ROUNDS = 5
+SOAK_S, SOAK_WARM_S = 600.0, 120.0
 AVIF = "/api/optimize?width=1200&format=avif&effort=5&gravity=center"
 
 
@@ -313,6 +323,93 @@ def measure_replicas(photos: Mapping[str, images.Photo]) -> list[Figure]:
     ]
 
 
+def measure_served(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """The service beside its own engine in as many processes as there are cores, by turns."""
+    tasks = (
+        ("400", {"width": 200, "height": 200, "format": "jpeg", "effort": 2}, 0.7),
+        ("1600", {"width": 800, "format": "jpeg", "effort": 4}, 0.9),
+        ("sharp", {"width": 720, "height": 588, "format": "jpeg", "effort": 2}, 0.9),
+        ("3200", {"width": 1200, "format": "webp"}, 0.9),
+    )
+    cores, figures = len(os.sched_getaffinity(0)), []
+    with service(RESIZERS__MIN_REPLICAS=str(cores)) as server, _engine_pool(cores) as pool:
+        for name, given, goal in tasks:
+            jpeg, wanted = photos[name].path.read_bytes(), (parse_options(given),)
+            query = "&".join(f"{key}={value}" for key, value in given.items())
+            url = f"{server.url}/api/optimize?{query}"
+            wrk.drive(url, jpeg, seconds=3, connections=8)
+            ratios, served, raw, load_cores = [], [], [], []
+            for _ in range(SERVED_ROUNDS):
+                runs = [pool.submit(run_for, jpeg, wanted, 5.0) for _ in range(cores)]
+                raw.append(sum(run.result() for run in runs) / 5.0)
+                before = resource.getrusage(resource.RUSAGE_CHILDREN)
+                load = wrk.drive(url, jpeg, seconds=5, connections=8)
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
+                took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+                load_cores.append(took / 5.0)
+                served.append(load.requests_per_second)
+                ratios.append(served[-1] / raw[-1])
+            ratio = median(ratios)
+            figures.append(
+                Figure(
+                    f"served / raw engine, {name} px → {query}",
+                    f"{median(served):.1f}/s of {median(raw):.1f}/s: {ratio:.2f} "
+                    f"({min(ratios):.2f}–{max(ratios):.2f}); the load took "
+                    f"{median(load_cores):.2f} of {cores} cores",
+                    f"≥ {goal}",
+                    ratio >= goal,
+                )
+            )
+    return figures
+
+
+@contextmanager
+def _engine_pool(cores: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with the memory settings of replicas, which malloc reads when they start."""
+    before = dict(os.environ)
+    os.environ.update({k: v for k, v in RAY_ENVIRONMENT.items() if k.startswith("MALLOC")})
+    try:
+        with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+            list(pool.map(abs, range(4 * cores)))
+            os.environ.clear()
+            os.environ.update(before)
+            yield pool
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def measure_soak(photos: Mapping[str, images.Photo]) -> list[Figure]:
+    """Ten minutes of small and large pictures; the first two do not count."""
+    small, large = (photos[name].path.read_bytes() for name in ("400", "1600"))
+
+    async def run(base: str) -> tuple[Seen, Seen]:
+        return await asyncio.gather(
+            closed(f"{base}{THUMBNAIL}", small, 3, SOAK_S),
+            closed(f"{base}{SLOW}", large, 3, SOAK_S),
+        )
+
+    with service(RESIZERS__MIN_REPLICAS="2", RESIZERS__MAX_REPLICAS="2") as server:
+        assert server.pid
+        with watch_processes(server.pid) as seen:
+            thumbnails, others = uvloop.run(run(server.url))
+    lasting = [one for one in seen.values() if one.points[-1][0] - one.points[0][0] > SOAK_S / 2]
+    slopes = sorted(((one.slope(SOAK_WARM_S), one) for one in lasting), key=lambda pair: -pair[0])
+    worst = "; ".join(
+        f"{one.name} {slope:+.2f} ({one.points[0][1]:.0f} → {one.points[-1][1]:.0f} MB)"
+        for slope, one in slopes[:5]
+    )
+    answers = thumbnails.statuses + others.statuses
+    return [
+        Figure(
+            f"soak of {SOAK_S / 60:g} min, MB a minute of each of {len(lasting)} processes",
+            f"{worst}; answers: {dict(answers)}, broken {thumbnails.broken + others.broken}",
+            "≤ 1 MB/min",
+            slopes[0][0] <= 1.0 and set(answers) <= {200, 429},
+        )
+    ]
+
+
 PARTS: dict[str, Callable[[Mapping[str, images.Photo]], list[Figure]]] = {
     "idle": measure_idle,
     "cached": measure_cached,
@@ -320,6 +417,8 @@ PARTS: dict[str, Callable[[Mapping[str, images.Photo]], list[Figure]]] = {
     "replicas": measure_replicas,
     "connections": measure_connections,
     "overload": measure_overload,
+    "served": measure_served,
+    "soak": measure_soak,
 }
 
 

@@ -37,6 +37,8 @@ SETTLE_S = 12.0
 LOADS: tuple[tuple[str, int], ...] = (("usual", 2), ("usual", 8), ("plain", 4))
 """Mixes and users that are predicted."""
 _CALIBRATION = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
+_CALIBRATION_USERS = 12
+"""Enough that what they take stands out from what the service takes by itself."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def measure_idle(pid: int) -> float:
 def calibrate(url: str, pid: int, engine: dict[str, float], seconds: float) -> Times:
     """What a request costs beside its pixels, from a load of cheap ones."""
     idle = measure_idle(pid)
-    seen = measure(url, pid, _CALIBRATION, 2, seconds, idle)
+    seen = measure(url, pid, _CALIBRATION, _CALIBRATION_USERS, seconds, idle)
     library = drawn_library()
     asks, count = Traffic(library, _CALIBRATION).visitor(0), 500
     asked = [next(asks) for _ in range(count)]

@@ -2,9 +2,11 @@
 
 A thread cannot be stopped and a crash in native code cannot be caught. So a worker keeps one child,
 hands it pictures through a pipe, the next while it still works on the one before, and ends it when
-a picture takes too long. What ended the child is tried once more, alone in a fresh one.
+a picture takes too long. What ended the child is tried once more, alone in a fresh one. What a file
+of this machine holds, the child reads for itself.
 """
 
+import hashlib
 import os
 import pickle
 import queue
@@ -15,10 +17,12 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Generic, TypeVar
 
+from omnishot_ray.batch.spans import Fault, Span, SpanReader
 from omnishot_ray.errors import EngineUnavailable, OmnishotError, TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
@@ -37,6 +41,18 @@ _ENVIRONMENT = {
 _PR_SET_PDEATHSIG = 1
 
 Tag = TypeVar("Tag")
+Source = bytes | Span
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a picture; of one that the child read, what it read as well."""
+
+    outcome: Outcome | Fault
+    size: int = 0
+    sha256: str = ""
+    """Both of the source, of a span that could be read; else 0 and empty."""
+    read_ms: float = 0.0
 
 
 class Engine(Generic[Tag]):
@@ -97,9 +113,9 @@ class Engine(Generic[Tag]):
             self._child.wait()
         self._pipe = self._child = None
 
-    def outcomes(
-        self, pictures: Iterable[tuple[Tag, bytes | None]]
-    ) -> Iterator[tuple[Tag, Outcome | None]]:
+    def answers(
+        self, pictures: Iterable[tuple[Tag, Source | None]]
+    ) -> Iterator[tuple[Tag, Answer | None]]:
         """What becomes of each picture, in order; None for those that come without bytes.
 
         `EngineUnavailable` for a picture that ended two children, `TaskTimeout` for one that was
@@ -107,7 +123,7 @@ class Engine(Generic[Tag]):
         """
         if self._is_busy:
             self.close()  # somebody went away in the middle: its answers are not ours
-        waiting: deque[tuple[Tag, bytes | None]] = deque()
+        waiting: deque[tuple[Tag, Source | None]] = deque()
         self._is_busy = True
         for picture in pictures:
             self._hand_over(picture[1], is_next=not any(data for _, data in waiting))
@@ -118,33 +134,33 @@ class Engine(Generic[Tag]):
         self._is_busy = False
 
     def _settle(
-        self, waiting: deque[tuple[Tag, bytes | None]], until: int
-    ) -> Iterator[tuple[Tag, Outcome | None]]:
+        self, waiting: deque[tuple[Tag, Source | None]], until: int
+    ) -> Iterator[tuple[Tag, Answer | None]]:
         while waiting and (
             waiting[0][1] is None or sum(data is not None for _, data in waiting) > until
         ):
-            tag, data = waiting[0]
-            outcome = None if data is None else self._outcome(data, waiting)
+            tag, source = waiting[0]
+            answer = None if source is None else self._answer(source, waiting)
             waiting.popleft()
             self._since = monotonic()
-            yield tag, outcome
+            yield tag, answer
 
-    def _outcome(self, data: bytes, waiting: deque[tuple[Tag, bytes | None]]) -> Outcome:
+    def _answer(self, source: Source, waiting: deque[tuple[Tag, Source | None]]) -> Answer:
         """Of the first that waits; one that ends its child is tried once more, alone."""
-        outcome = self._await()
-        if not isinstance(outcome, _Lost):
-            return outcome
+        answer = self._await()
+        if not isinstance(answer, _Lost):
+            return answer
         self.close()
-        self._hand_over(data, is_next=True)
-        outcome = self._await()
-        if isinstance(outcome, _Lost):
+        self._hand_over(source, is_next=True)
+        answer = self._await()
+        if isinstance(answer, _Lost):
             self.close()
         for _, later in list(waiting)[1:]:
             self._hand_over(later, is_next=False)
-        return outcome.error if isinstance(outcome, _Lost) else outcome
+        return Answer(answer.error) if isinstance(answer, _Lost) else answer
 
-    def _hand_over(self, data: bytes | None, *, is_next: bool) -> None:
-        if data is None:
+    def _hand_over(self, source: Source | None, *, is_next: bool) -> None:
+        if source is None:
             return
         if self._pipe is None:
             self.start()
@@ -152,9 +168,12 @@ class Engine(Generic[Tag]):
             self._since = monotonic()
         assert self._pipe is not None
         with suppress(OSError):  # a child that is gone is seen when its answer is awaited
-            self._pipe.send_bytes(data)
+            # A message of its own says what follows; bytes are not pickled, which would copy them.
+            self._pipe.send_bytes(pickle.dumps(source if isinstance(source, Span) else None))
+            if not isinstance(source, Span):
+                self._pipe.send_bytes(source)
 
-    def _await(self) -> "Outcome | _Lost":
+    def _await(self) -> "Answer | _Lost":
         assert self._pipe is not None
         try:
             if not self._is_ready:
@@ -162,12 +181,12 @@ class Engine(Generic[Tag]):
             if not self._pipe.poll(max(0.0, self._since + self._limit_s - monotonic())):
                 detail = f"The picture took longer than {self._limit_s:g} s, twice."
                 return _Lost(TaskTimeout(detail))
-            outcome: Outcome = pickle.loads(self._pipe.recv_bytes())
+            answer: Answer = pickle.loads(self._pipe.recv_bytes())
         except (EOFError, OSError):
             return _Lost(
                 EngineUnavailable("The picture ended the process that worked on it, twice.")
             )
-        return outcome
+        return answer
 
     def _wait_until_ready(self, pipe: Connection) -> None:
         """Its time begins when it can begin. Raises `OSError` or `EOFError`."""
@@ -192,22 +211,47 @@ def work(handle: int) -> None:
     renditions, limits, niceness = pickle.loads(pipe.recv_bytes())
     os.nice(niceness)
     pipe.send_bytes(b"ready")
-    pictures: queue.Queue[bytes | None] = queue.Queue(1)
-    threading.Thread(target=_receive, args=(pipe, pictures), daemon=True).start()
-    while (data := pictures.get()) is not None:
-        outcome = run_task(ImageTask(data, renditions, "batch"), limits)
+    sources: queue.Queue[_Read | None] = queue.Queue(1)
+    threading.Thread(target=_receive, args=(pipe, sources), daemon=True).start()
+    while (read := sources.get()) is not None:
+        data = read.data
+        outcome = (
+            data
+            if isinstance(data, Fault)
+            else run_task(ImageTask(data, renditions, "batch"), limits)
+        )
+        answer = Answer(outcome, read.size, read.sha256, read.ms)
         try:
-            pipe.send_bytes(pickle.dumps(outcome, protocol=5))
+            pipe.send_bytes(pickle.dumps(answer, protocol=5))
         except OSError:
             return
 
 
-def _receive(pipe: Connection, pictures: "queue.Queue[bytes | None]") -> None:
-    """Takes the next picture while the one before is worked on."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    data: bytes | Fault
+    size: int = 0
+    sha256: str = ""
+    ms: float = 0.0
+
+
+def _receive(pipe: Connection, sources: "queue.Queue[_Read | None]") -> None:
+    """Takes or reads the next picture while the one before is worked on."""
+    reader = SpanReader()
     with suppress(EOFError, OSError):
         while True:
-            pictures.put(pipe.recv_bytes())
-    pictures.put(None)
+            span: Span | None = pickle.loads(pipe.recv_bytes())
+            sources.put(_Read(pipe.recv_bytes()) if span is None else _read(reader, span))
+    sources.put(None)
+
+
+def _read(reader: SpanReader, span: Span) -> _Read:
+    began = perf_counter()
+    data = reader.read(span)
+    if isinstance(data, Fault):
+        return _Read(data)
+    digest = hashlib.sha256(data).hexdigest()
+    return _Read(data, len(data), digest, (perf_counter() - began) * 1000.0)
 
 
 def _end_with_parent() -> None:

@@ -5,8 +5,9 @@ import io
 import json
 from collections.abc import Iterator
 
-from omnishot_ray.batch.members import Fault, Found
+from omnishot_ray.batch.members import Found
 from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.spans import Fault
 
 _GUESSES = ("url", "uri", "path", "file", "file_name", "filename", "image_url", "image")
 _MAX_LINE = 1 << 20

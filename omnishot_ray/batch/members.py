@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 
 from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.spans import Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,6 @@ class Inline:
     """The bytes themselves: of archives that can only be read from their beginning."""
 
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What cannot be read, and why; it costs its row in the manifest."""
-
-    code: str
-    detail: str
 
 
 At = Whole | Range | Zipped | Row | Address | Inline | Fault

@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 import zipfile
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import gettempdir
@@ -41,6 +42,10 @@ class Writer(Protocol):
 
     def finish(self) -> None:
         """Give everything its final name, for good. Raises `OSError`."""
+        ...
+
+    def abandon(self) -> None:
+        """Let go of what is open; what is half written is removed by who comes next."""
         ...
 
 
@@ -99,6 +104,9 @@ class _Folder:
             move_files(self._moves)
             os.rmdir(self._scratch)
 
+    def abandon(self) -> None:
+        return
+
 
 class _Packed:
     """One file, written beside and moved or uploaded when it is whole."""
@@ -120,6 +128,11 @@ class _Packed:
         else:
             (self._out / self._name).upload(partial)
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def abandon(self) -> None:
+        for close in (self._complete, self._file.close):
+            with suppress(OSError, ValueError):  # what is still to be written has no room
+                close()
 
     def _complete(self) -> None:
         raise NotImplementedError

@@ -13,7 +13,6 @@ from omnishot_ray.batch.members import (
     Address,
     At,
     Container,
-    Fault,
     Found,
     Inline,
     Member,
@@ -24,6 +23,7 @@ from omnishot_ray.batch.members import (
 from omnishot_ray.batch.names import Stems, UnsafeName, safe_name
 from omnishot_ray.batch.places import Entry, Place
 from omnishot_ray.batch.sources import glob_matcher, is_wanted, relative
+from omnishot_ray.batch.spans import Fault
 from omnishot_ray.batch.tables import index_arrow, index_parquet
 from omnishot_ray.batch.tars import index_tar, stream_tar
 from omnishot_ray.batch.zips import index_zip

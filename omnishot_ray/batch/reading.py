@@ -14,7 +14,6 @@ import pyarrow as pa
 from omnishot_ray.batch.job import BatchJob
 from omnishot_ray.batch.members import (
     Address,
-    Fault,
     Inline,
     Member,
     Range,
@@ -23,6 +22,7 @@ from omnishot_ray.batch.members import (
     Whole,
     Zipped,
 )
+from omnishot_ray.batch.spans import Fault, Span, fault_of, too_large
 from omnishot_ray.batch.tables import read_rows
 from omnishot_ray.batch.zips import Damaged, ZipReader
 from omnishot_ray.errors import OmnishotError, UpstreamResting
@@ -34,8 +34,12 @@ _PAUSE_S = 0.5
 """Before a second try at the web; doubled before the third."""
 
 
-def read_members(shard: Shard, job: BatchJob) -> Iterator[tuple[Member, bytes | Fault]]:
-    """Each member with its bytes, or with what kept them from being read. Never raises."""
+def read_members(shard: Shard, job: BatchJob) -> Iterator[tuple[Member, bytes | Span | Fault]]:
+    """Each member with its bytes, or with what kept them from being read. Never raises.
+
+    What a file of this machine holds as it is comes as a span: who works on it reads it, so that
+    it is copied once.
+    """
     with ExitStack() as stack:
         reader = _Reader(shard, job, stack)
         downloads = (
@@ -53,11 +57,8 @@ def read_members(shard: Shard, job: BatchJob) -> Iterator[tuple[Member, bytes | 
                 yield member, Fault(error.code, str(error))
             except Damaged as error:
                 yield member, Fault("member-damaged", f"The zip: {error}.")
-            except FileNotFoundError:
-                yield member, Fault("not-found", "There is no such file (any more).")
             except (OSError, pa.ArrowException, StopIteration, MemoryError) as error:
-                detail = getattr(error, "strerror", None) or "the store or the file says no"
-                yield member, Fault("source-unreadable", f"It cannot be read: {detail}.")
+                yield member, fault_of(error)
 
 
 class _Reader:
@@ -68,12 +69,17 @@ class _Reader:
         self._file: Any = None
         self._rows: Iterator[Any] | None = None
 
-    def read(self, member: Member) -> bytes | Fault:
+    def read(self, member: Member) -> bytes | Span | Fault:
+        container, limit = self._shard.container.place, self._job.max_source_bytes
         match member.at:
             case Fault() as fault:
                 return fault
             case Inline(data):
                 return data
+            case Range(offset) if container.is_local:
+                return Span(container.path, offset, member.size)
+            case Whole(place) if place.is_local:
+                return Span(place.path, most=limit)
             case Range(offset):
                 data = bytes(self._open().read_at(member.size, offset))
                 if len(data) < member.size:
@@ -84,8 +90,8 @@ class _Reader:
             case Whole(place):
                 with place.open() as file:
                     size = file.size()
-                    if size > self._job.max_source_bytes:
-                        return self._too_large(size)
+                    if size > limit:
+                        return too_large(size, limit)
                     return bytes(file.read())
             case Row():
                 return self._row()
@@ -105,13 +111,8 @@ class _Reader:
         buffer = next(self._rows).as_buffer()
         if buffer is None:
             return Fault("no-data", "The row holds no picture.")
-        if buffer.size > self._job.max_source_bytes:
-            return self._too_large(buffer.size)
-        return bytes(buffer)
-
-    def _too_large(self, size: int) -> Fault:
         limit = self._job.max_source_bytes
-        return Fault("source-too-large", f"It has {size} bytes; at most {limit} are read.")
+        return too_large(buffer.size, limit) if buffer.size > limit else bytes(buffer)
 
 
 class _Downloads:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from omnishot_ray.batch.engine import Engine
 from omnishot_ray.batch.job import read_renditions
+from omnishot_ray.batch.spans import Fault
 from omnishot_ray.errors import InvalidParameters, OmnishotError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import FailedRendition, Result
@@ -94,9 +95,10 @@ class Renditions:
             for index, data in files:
                 yield index, run_task(ImageTask(data, self._wanted, "stage"), self._limits)
             return
-        for index, outcome in self._engine.outcomes(files):
-            assert outcome is not None
-            yield index, outcome
+        for index, answer in self._engine.answers(files):
+            assert answer is not None
+            assert not isinstance(answer.outcome, Fault)  # only spans have these
+            yield index, answer.outcome
 
 
 def _rows(outcome: Outcome) -> Iterator[dict[str, Any]]:

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnishot_ray.batch.members import Fault, Found, Row
+from omnishot_ray.batch.members import Found, Row
 from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.spans import Fault
 
 _GUESSES = ("image", "jpg", "png", "webp", "bytes", "data", "content", "picture", "photo")
 _ADDRESS_GUESSES = ("url", "uri", "path", "file", "file_name", "filename", "image_url", "image")

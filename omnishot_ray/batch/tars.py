@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from omnishot_ray.batch.members import Fault, Found, Inline, Range
+from omnishot_ray.batch.members import Found, Inline, Range
 from omnishot_ray.batch.names import is_picture, readable
 from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.spans import Fault
 
 CODECS = {"tar.gz": "gzip", "tar.zst": "zstd", "tar.bz2": "bz2"}
 _MAX_HEADER_BYTES = 1 << 20

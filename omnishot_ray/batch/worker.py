@@ -9,7 +9,7 @@ from threading import Lock
 from time import monotonic, perf_counter, time
 
 from omnishot_ray.batch.commits import Commit, Commits
-from omnishot_ray.batch.engine import Engine
+from omnishot_ray.batch.engine import Answer, Engine, Source
 from omnishot_ray.batch.job import BatchJob
 from omnishot_ray.batch.manifest import (
     MANIFEST,
@@ -20,14 +20,14 @@ from omnishot_ray.batch.manifest import (
     count_rows,
     table_of,
 )
-from omnishot_ray.batch.members import Fault, Member, Shard
+from omnishot_ray.batch.members import Member, Shard
 from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.reading import read_members
+from omnishot_ray.batch.spans import Fault, Span, SpanReader
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, Timings
-from omnishot_ray.protocol import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +93,16 @@ class Worker:
         writer = open_writer(self._out, self._job.to, shard)
         rows: list[ManifestRow] = []
         timings: list[TimingRow] = []
-        with self._turn:
-            started = perf_counter()
-            for picture, outcome in self._engine.outcomes(_pictures(shard, self._job)):
-                rows += _record(shard, picture, outcome, self._job, writer)
-                timings.append(_timing(shard, picture, outcome))
-        writer.finish()
+        try:
+            with self._turn:
+                started = perf_counter()
+                for picture, answer in self._engine.answers(_pictures(shard, self._job)):
+                    rows += _record(shard, picture, answer, self._job, writer)
+                    timings.append(_timing(shard, picture, answer))
+            writer.finish()
+        except BaseException:
+            writer.abandon()
+            raise
         counts = count_rows(rows, shard.others)
         planned = shard.bytes_of_members
         commit = Commit(shard.id, counts, planned)
@@ -118,49 +122,57 @@ class Worker:
 
 @dataclass(slots=True)
 class _Picture:
-    """A member on its way: its bytes, or why there are none."""
+    """A member on its way: its bytes or where they are, or why there are none."""
 
     member: Member
-    data: bytes | None
-    fault: Fault | None
+    source: Source | Fault
     read_ms: float
     began: float
 
+    def data(self) -> bytes | Fault:
+        """The bytes, once more where they were read elsewhere."""
+        if not isinstance(self.source, Span):
+            return self.source
+        reader = SpanReader()
+        try:
+            return reader.read(self.source)
+        finally:
+            reader.close()
 
-def _pictures(shard: Shard, job: BatchJob) -> Iterator[tuple[_Picture, bytes | None]]:
+
+def _pictures(shard: Shard, job: BatchJob) -> Iterator[tuple[_Picture, Source | None]]:
     before = monotonic()
-    for member, data in read_members(shard, job):
+    for member, source in read_members(shard, job):
         now = monotonic()
-        read_ms = (now - before) * 1000.0
-        if isinstance(data, Fault):
-            yield _Picture(member, None, data, read_ms, now), None
-        else:
-            yield _Picture(member, data, None, read_ms, now), data
+        picture = _Picture(member, source, (now - before) * 1000.0, now)
+        yield picture, None if isinstance(source, Fault) else source
         before = monotonic()
 
 
 def _record(
-    shard: Shard, picture: _Picture, outcome: Outcome | None, job: BatchJob, writer: Writer
+    shard: Shard, picture: _Picture, answer: Answer | None, job: BatchJob, writer: Writer
 ) -> list[ManifestRow]:
     """The rows of one picture; its renditions go to the writer on the way."""
-    member, data = picture.member, picture.data
+    member = picture.member
     source = str(shard.container.place)
-    if data is None:
-        assert picture.fault is not None
-        fault = picture.fault
-        row = ManifestRow(source, member.name, member.index, "", "failed", fault.code, fault.detail)
-        return [row]
-    digest = hashlib.sha256(data).hexdigest()
-    if outcome is None or isinstance(outcome, OmnishotError):
-        error = outcome or OmnishotError("nothing was made")
-        row = ManifestRow(
-            source, member.name, member.index, "", "failed", error.code, str(error), digest, "",
-            len(data),
-        )  # fmt: skip
-        return [_copied(row, picture, writer) if job.on_error == "copy" else row]
+    outcome = answer.outcome if answer else picture.source
+    size, digest = (answer.size, answer.sha256) if answer else (0, "")
+    data = None if digest else picture.data()
+    if isinstance(data, bytes):
+        size, digest = len(data), hashlib.sha256(data).hexdigest()
+    elif isinstance(data, Fault):
+        outcome = data
+    if isinstance(outcome, Fault):
+        return [_failed(source, member, outcome.code, outcome.detail)]
+    if isinstance(outcome, OmnishotError):
+        failed = replace(
+            _failed(source, member, outcome.code, str(outcome)), sha256_in=digest, bytes_in=size
+        )
+        return [_copied(failed, picture, writer) if job.on_error == "copy" else failed]
+    assert isinstance(outcome, Result)
     rows = []
     for options, made in zip(job.renditions, outcome.renditions, strict=True):
-        row = _row(source, member, data, digest, outcome, options, made, writer)
+        row = _row(source, member, size, digest, outcome, options, made, writer)
         if isinstance(made, Rendition):
             writer.add_row(row, made.data)
         rows.append(row)
@@ -172,7 +184,7 @@ def _record(
 def _row(
     source: str,
     member: Member,
-    data: bytes,
+    size: int,
     digest: str,
     result: Result,
     options: Options,
@@ -186,7 +198,7 @@ def _row(
         made.name,
         "ok",
         sha256_in=digest,
-        bytes_in=len(data),
+        bytes_in=size,
         width_in=result.source.width,
         height_in=result.source.height,
         format_in=result.source.format.value,
@@ -213,10 +225,15 @@ def _row(
     )
 
 
+def _failed(source: str, member: Member, code: str, detail: str) -> ManifestRow:
+    return ManifestRow(source, member.name, member.index, "", "failed", code, detail)
+
+
 def _copied(row: ManifestRow, picture: _Picture, writer: Writer) -> ManifestRow:
     """The row of a picture that failed, whose file is handed on as it came."""
-    data = picture.data
-    assert data is not None
+    data = picture.data()
+    if isinstance(data, Fault):  # it is gone by now
+        return row
     suffix = PurePosixPath(picture.member.name).suffix.lower().lstrip(".")
     extension = suffix if suffix.isascii() and suffix.isalnum() and len(suffix) <= 5 else "bin"
     output, entry = writer.add(picture.member.stem, "original", extension, data)
@@ -228,14 +245,15 @@ def _copied(row: ManifestRow, picture: _Picture, writer: Writer) -> ManifestRow:
     return copied
 
 
-def _timing(shard: Shard, picture: _Picture, outcome: Outcome | None) -> TimingRow:
-    spent = outcome.timings if isinstance(outcome, Result) else Timings()
+def _timing(shard: Shard, picture: _Picture, answer: Answer | None) -> TimingRow:
+    spent = answer.outcome.timings if answer and isinstance(answer.outcome, Result) else Timings()
+    read_ms = picture.read_ms + (answer.read_ms if answer else 0.0)
     return TimingRow(
         source=str(shard.container.place),
         member=picture.member.name,
         index=picture.member.index,
         finished_at=time(),
-        read_ms=picture.read_ms,
+        read_ms=read_ms,
         decode_ms=spent.decode,
         transform_ms=spent.transform,
         encode_ms=spent.encode,

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from omnishot_ray.batch.members import Fault, Found, Zipped
+from omnishot_ray.batch.members import Found, Zipped
 from omnishot_ray.batch.names import readable
 from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.spans import Fault
 
 STORED, DEFLATED = 0, 8
 _END = struct.Struct("<4s4H2LH")  # 4.3.16

@@ -1,5 +1,6 @@
 """Batch jobs killed at any moment, then resumed: the outputs are those of an undisturbed run."""
 
+import errno
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests import batches
+from tests.small_disk import mounted
 
 _WORK = """
 import sys
@@ -70,3 +72,22 @@ def test_killed_at_any_moment_and_resumed(tmp_path: Path, to: str) -> None:
             out = tmp_path / f"out-{completed}"
     finish(begin(source, out, to))
     assert batches.digests(out) == expected
+
+
+@pytest.mark.parametrize("to", ["folder", "webdataset", "parquet", "zip"])
+def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(tmp_path: Path, to: str) -> None:
+    source = batches.write_tar(tmp_path / "a.tar", batches.photos(PICTURES))
+    given = {"to": to, "shard_members": 4}
+    batches.make(source, out=tmp_path / "whole", **given)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted(disk, "160k"):
+        out = disk / "out"
+        with pytest.raises(OSError, match="No space") as stopped:
+            batches.make(source, out=out, **given)
+        assert stopped.value.errno == errno.ENOSPC
+        done = len(list(out.glob(".omnishot/commits/*/*.parquet")))
+        assert 0 < done < PICTURES // 4
+        subprocess.run(["mount", "-o", "remount,size=32m", disk], check=True)
+        batches.make(source, out=out, resume=True, **given)
+        assert batches.digests(out) == batches.digests(tmp_path / "whole")

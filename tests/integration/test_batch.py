@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import batches
-from tests.integration.service import BIN, ROOT, Service, start_service, wait_for
+from tests.integration.service import BIN, ROOT, Service, free_port, start_service, wait_for
 from tests.integration.test_service import PHOTO, SMALL, post, size_of
 
 HOSTILE = ROOT / "tests" / "data" / "hostile"
@@ -143,6 +143,43 @@ def told_of(service: Service) -> int:
     with urllib.request.urlopen(f"{service.url}/api/metrics/export?table=batches&window=1h") as got:
         rows = json.loads(got.read())["rows"]
     return sum(row["tasks"] for row in rows if row["process"].startswith("batch-"))
+
+
+@pytest.mark.timeout(400)
+def test_submitted_to_a_cluster_as_a_job(tmp_path: Path) -> None:
+    source = batches.write_tar(tmp_path / "a.tar", batches.photos(12))
+    out, environment = tmp_path / "out", {"RAY_AUTH_MODE": "disabled"}
+    batches.make(source, out=tmp_path / "whole", shard_members=2)
+    gcs, dashboard = free_port(), free_port()
+    command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={gcs}", "--num-cpus=4"]
+    command += ["--include-dashboard=true", f"--dashboard-port={dashboard}"]
+    head = Service(command, dashboard, environment)
+    try:
+        wait_for(lambda: _answers(f"{head.url}/api/version"), DEADLINE_S, "Ray's head")
+        given = map(str, arguments(source, out))
+        run = subprocess.run(
+            [
+                *(str(BIN / "ray"), "job", "submit", "--address", head.url, "--"),
+                *(str(BIN / "python"), "-m", "omnishot_ray.cli", "batch", *given),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            env={**os.environ, **environment},
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert "12 renditions of 12 pictures" in run.stdout
+        assert batches.digests(out) == batches.digests(tmp_path / "whole")
+    finally:
+        head.stop()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 _STAGE = """

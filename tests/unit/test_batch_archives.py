@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnishot_ray.batch import tars
-from omnishot_ray.batch.members import Fault, Found, Inline, Range, Zipped
+from omnishot_ray.batch.members import Found, Inline, Range, Zipped
 from omnishot_ray.batch.plan import index, plan_shards
 from omnishot_ray.batch.reading import read_members
+from omnishot_ray.batch.spans import Fault, Span, SpanReader
 from tests import batches
 
 MIB = 1 << 20
@@ -28,10 +29,14 @@ def found_in(path: Path, kind: str, out: Path, **given) -> list[Found]:
 def read_all(path: Path, kind: str, out: Path, **given) -> dict[str, bytes | Fault]:
     job = batches.job_of(path, out=out, **given)
     return {
-        member.name: data
+        member.name: content(source)
         for shard in plan_shards(batches.container(path, kind), job, "job")
-        for member, data in read_members(shard, job)
+        for member, source in read_members(shard, job)
     }
+
+
+def content(source: bytes | Span | Fault) -> bytes | Fault:
+    return SpanReader().read(source) if isinstance(source, Span) else source
 
 
 def code(value: bytes | Fault) -> str:
@@ -147,7 +152,7 @@ def test_duplicate_names_get_stems_of_their_own(tmp_path: Path) -> None:
             archive.addfile(item, io.BytesIO(data))
     job = batches.job_of(path, out=tmp_path)
     (shard,) = plan_shards(batches.container(path, "tar"), job, "job")
-    read = [(member.stem, data) for member, data in read_members(shard, job)]
+    read = [(member.stem, content(source)) for member, source in read_members(shard, job)]
     assert read == [("same", b"one"), ("same.jpg", b"two")]
 
 

@@ -4,11 +4,13 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from omnishot_ray.batch.engine import Engine
+from omnishot_ray.batch.engine import Answer, Engine
+from omnishot_ray.batch.spans import Fault, Span
 from omnishot_ray.errors import CorruptImage, EngineUnavailable, TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import Result, process
@@ -32,25 +34,64 @@ class Mortal(Engine[str]):
         resource.prlimit(self.pid, resource.RLIMIT_CPU, (limit, limit))
 
 
-def kinds(outcomes: Iterator[tuple[str, object]]) -> dict[str, object]:
-    return {tag: type(outcome) if outcome is not None else None for tag, outcome in outcomes}
+def kinds(answers: Iterator[tuple[str, Answer | None]]) -> dict[str, object]:
+    return {tag: type(answer.outcome) if answer else None for tag, answer in answers}
 
 
 def test_outcomes_are_those_of_the_engine_in_order() -> None:
     pictures = [(str(n), batches.photo(n)) for n in range(6)]
     pictures.insert(2, ("broken", b"\xff\xd8\xff broken"))
     with Engine[str](batches.SMALL, Limits(), 30) as engine:
-        made = list(engine.outcomes([*pictures, ("none", None)]))
+        made = list(engine.answers([*pictures, ("none", None)]))
     assert [tag for tag, _ in made] == ["0", "1", "broken", "2", "3", "4", "5", "none"]
-    for tag, outcome in made:
+    for tag, answer in made:
+        if tag == "none":
+            assert answer is None
+            continue
+        assert answer is not None
         if tag == "broken":
-            assert isinstance(outcome, CorruptImage)
-        elif tag == "none":
-            assert outcome is None
+            assert isinstance(answer.outcome, CorruptImage)
         else:
-            assert isinstance(outcome, Result)
-            alone = process(batches.photo(int(tag)), batches.SMALL, Limits())
-            assert outcome.renditions == alone.renditions
+            assert_is_of(answer, int(tag))
+
+
+def assert_is_of(answer: Answer, number: int) -> None:
+    assert isinstance(answer.outcome, Result)
+    alone = process(batches.photo(number), batches.SMALL, Limits())
+    assert answer.outcome.renditions == alone.renditions
+
+
+def test_what_a_file_holds_is_read_by_the_child(tmp_path: Path) -> None:
+    one, two = batches.photo(1), batches.photo(2)
+    (tmp_path / "both").write_bytes(b"before" + one + two)
+    (tmp_path / "two").write_bytes(two)
+    both, whole = str(tmp_path / "both"), str(tmp_path / "two")
+    spans = {
+        "first": Span(both, 6, len(one)),
+        "whole": Span(whole, most=len(two)),
+        "second": Span(both, 6 + len(one), len(two)),
+        "cut": Span(both, 6 + len(one), len(two) + 1),
+        "large": Span(whole, most=len(two) - 1),
+        "gone": Span(str(tmp_path / "gone"), most=9),
+        "folder": Span(str(tmp_path), most=1 << 20),
+    }
+    with Engine[str](batches.SMALL, Limits(), 30) as engine:
+        made = dict(engine.answers([*spans.items(), ("bytes", one)]))
+    for name, number, data in (("first", 1, one), ("whole", 2, two), ("second", 2, two)):
+        answer = made[name]
+        assert answer is not None
+        assert_is_of(answer, number)
+        assert (answer.size, answer.sha256) == (len(data), sha256(data).hexdigest())
+        assert answer.read_ms > 0
+    codes = {name: a.outcome.code for name, a in made.items() if a and isinstance(a.outcome, Fault)}
+    assert codes == {
+        "cut": "archive-damaged",
+        "large": "source-too-large",
+        "gone": "not-found",
+        "folder": "source-unreadable",
+    }
+    assert made["bytes"] is not None
+    assert (made["bytes"].size, made["bytes"].sha256) == (0, "")
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
@@ -58,7 +99,7 @@ def test_a_picture_that_hangs_is_tried_twice_and_ended(place: int) -> None:
     pictures = [(str(n), batches.photo(n)) for n in range(4)]
     pictures.insert(place, ("bomb", BOMB))
     with Engine[str](batches.SMALL, LAX, 0.5) as engine:
-        made = kinds(engine.outcomes(pictures))
+        made = kinds(engine.answers(pictures))
     assert made.pop("bomb") is TaskTimeout
     assert set(made.values()) == {Result}
     assert list(made) == ["0", "1", "2", "3"]
@@ -67,7 +108,7 @@ def test_a_picture_that_hangs_is_tried_twice_and_ended(place: int) -> None:
 def test_a_picture_that_ends_its_process_is_tried_twice() -> None:
     pictures = [("0", batches.photo(0)), ("bomb", BOMB), ("1", batches.photo(1))]
     with Mortal(batches.SMALL, LAX, 60) as engine:
-        made = kinds(engine.outcomes(pictures))
+        made = kinds(engine.answers(pictures))
     assert made == {"0": Result, "bomb": EngineUnavailable, "1": Result}
 
 
@@ -81,22 +122,22 @@ def test_a_process_that_was_killed_once_costs_nothing() -> None:
                     os.kill(engine.pid, signal.SIGKILL)
                 yield str(n), batches.photo(n)
 
-        made = kinds(engine.outcomes(pictures()))
+        made = kinds(engine.answers(pictures()))
     assert made == dict.fromkeys(map(str, range(8)), Result)
 
 
 def test_who_goes_away_in_the_middle_leaves_no_answers_behind() -> None:
     with Engine[str](batches.SMALL, Limits(), 30) as engine:
-        first = engine.outcomes((str(n), batches.photo(n)) for n in range(6))
+        first = engine.answers((str(n), batches.photo(n)) for n in range(6))
         next(first)
-        ((_, outcome),) = engine.outcomes([("40", batches.photo(40))])
-    assert isinstance(outcome, Result)
-    assert outcome.renditions == process(batches.photo(40), batches.SMALL, Limits()).renditions
+        ((_, answer),) = engine.answers([("40", batches.photo(40))])
+    assert answer is not None
+    assert_is_of(answer, 40)
 
 
 def test_the_process_ends_with_the_engine() -> None:
     engine = Engine[str](batches.SMALL, Limits(), 30)
-    assert kinds(engine.outcomes([("0", batches.photo())])) == {"0": Result}
+    assert kinds(engine.answers([("0", batches.photo())])) == {"0": Result}
     pid = engine.pid
     assert pid is not None
     engine.close()
