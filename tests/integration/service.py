@@ -69,7 +69,7 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         try:
-            return self.process.wait(timeout=40)
+            return self.process.wait(timeout=60)
         finally:
             for pid in self.descendants():
                 _kill(pid)
