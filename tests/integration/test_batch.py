@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -148,7 +150,10 @@ def told_of(service: Service) -> int:
 @pytest.mark.timeout(400)
 def test_submitted_to_a_cluster_as_a_job(tmp_path: Path) -> None:
     source = batches.write_tar(tmp_path / "a.tar", batches.photos(12))
-    out, environment = tmp_path / "out", {"RAY_AUTH_MODE": "disabled"}
+    out = tmp_path / "out"
+    # In a folder of its own: where others look for a cluster, this one is not to be found.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets have to be short
+    environment = {"RAY_AUTH_MODE": "disabled", "RAY_TMPDIR": folder}
     batches.make(source, out=tmp_path / "whole", shard_members=2)
     gcs, dashboard = free_port(), free_port()
     command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={gcs}", "--num-cpus=4"]
@@ -172,6 +177,7 @@ def test_submitted_to_a_cluster_as_a_job(tmp_path: Path) -> None:
         assert batches.digests(out) == batches.digests(tmp_path / "whole")
     finally:
         head.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _answers(url: str) -> bool:
