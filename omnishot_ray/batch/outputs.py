@@ -89,9 +89,10 @@ class _Folder:
         name = f"{stem}.{rendition}.{extension}"
         place = self._out / name
         if self._out.is_local:
-            partial = self._scratch / str(len(self._moves))
-            partial.write_bytes(data)
-            self._moves.append((str(partial), place.path))
+            partial = f"{self._scratch}/{len(self._moves)}"
+            with open(partial, "wb") as file:
+                file.write(data)
+            self._moves.append((partial, place.path))
         else:
             place.write(data)
         return name, ""

@@ -142,6 +142,7 @@ def _quiet_context(workers: int) -> Iterator[DataContext]:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
+    context.memory_usage_poll_interval_s = None  # it reads all pages of a worker every second
     limits = Resources(cpu=workers + _PLANNERS * _PLANNER_CPUS)
     context.execution_options.resource_limits = limits
     level = logging.getLogger("ray.data").level

@@ -4,12 +4,12 @@ What is written appears whole or not at all, and for good: on a disk by a tempor
 rename; in a bucket by one upload, which is visible once it is complete.
 """
 
+import ctypes
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -18,8 +18,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.ASCII)
-_FSYNCS_AT_ONCE = 8
-"""A journal commits what comes together in one go."""
+_FEW_FILES = 8
+"""Fewer are synced one by one: the file system may hold what others have written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +219,18 @@ def sync_folder(path: str) -> None:
 
 
 def move_files(moves: list[tuple[str, str]]) -> None:
-    """Give written files of this machine their final names, for good. Raises `OSError`."""
+    """Give written files of this machine their final names, for good. Raises `OSError`.
+
+    All moves are within one file system.
+    """
     folders = {os.path.dirname(target) for _, target in moves}
     for folder in folders:
         make_folder(folder)
-    with ThreadPoolExecutor(_FSYNCS_AT_ONCE) as threads:
-        list(threads.map(_sync_file, [source for source, _ in moves]))
+    if len(moves) < _FEW_FILES:
+        for source, _ in moves:
+            _sync_file(source)
+    else:
+        _sync_file_system(moves[0][0])
     for source, target in moves:
         os.replace(source, target)
     for folder in sorted(folders):
@@ -237,3 +243,22 @@ def _sync_file(path: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_file_system(path: str) -> None:
+    """Everything written to the file system of a file, in one go: syncfs(2).
+
+    A third of the CPU time of as many fsyncs. Since Linux 5.8 it tells of failed writes as they do.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if _libc().syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(handle)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
