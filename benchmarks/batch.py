@@ -1,9 +1,9 @@
 """`omnishot batch` beside its own engine, a Pillow script, a sharp script and img2dataset.
 
-    python -m benchmarks.batch [--count 2000] [--rounds 3] [--effort 4] > FILE.md
+    python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 …] [--effort 4] > FILE.md
 
-One tar of 1-megapixel JPEGs, each with bytes of its own; one rendition of the same size, format and
-quality each, written to files. They take turns; of each the median of all rounds is shown. `whole`
+One tar of 1-megapixel JPEGs, each with bytes of its own; renditions of the same widths, format and
+quality of each, written to files (img2dataset makes one alone). They take turns; of each the median of all rounds is shown. `whole`
 counts from the start of the command to its end, `work` without the start of Ray or the interpreter
 (ours: from the first picture read to the last shard committed; scripts time themselves).
 The engine is `process` on pictures in memory, in as many processes as there are cores.
@@ -19,7 +19,7 @@ import sys
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ from omnishot_ray.imaging.pipeline import process
 
 SIDE = (1200, 834)
 """A megapixel."""
-WIDTH, QUALITY = 400, 80
+QUALITY = 80
 ORIGINALS = (
     "photo_dog_4032x3024_exif6.jpg",
     "photo_sharp_benchmark_2725x2225.jpg",
@@ -82,12 +82,13 @@ def make_archive(path: Path, number: int) -> None:
             archive.addfile(item, io.BytesIO(data))
 
 
-def run_ours(archive: Path, out: Path, cores: int, effort: int) -> Measured:
+def run_ours(archive: Path, out: Path, widths: Sequence[int], cores: int, effort: int) -> Measured:
     """The command, as a user types it."""
+    wanted = archive.with_suffix(".yaml")
+    wanted.write_text(json.dumps(variants_of(widths, effort)))  # which is YAML
     command = [
         sys.executable, "-m", "omnishot_ray.cli", "batch", str(archive), str(out),
-        "--width", str(WIDTH), "--format", "jpeg", "--quality", str(QUALITY),
-        "--effort", str(effort), "--workers", str(cores),
+        "--variants", str(wanted), "--workers", str(cores),
     ]  # fmt: skip
     began = perf_counter()
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -131,20 +132,32 @@ def run_script(command: list[str], environment: dict[str, str]) -> Measured:
     return Measured(whole, said["seconds"], said["made"], said["bytes"])
 
 
-def run_pillow(python: Path, archive: Path, out: Path, cores: int) -> Measured:
+def variants_of(widths: Sequence[int], effort: int) -> dict[str, dict[str, Any]]:
+    """The renditions, by name."""
+    given = {"format": "jpeg", "quality": QUALITY, "effort": effort}
+    return {f"w{width}": {"width": width, **given} for width in widths}
+
+
+def run_pillow(
+    python: Path, archive: Path, out: Path, widths: Sequence[int], cores: int
+) -> Measured:
     """Multiprocessing and stock Pillow."""
     script = [str(python), str(PEERS / "pillow_pool.py"), str(archive), str(out)]
-    return run_script([*script, str(WIDTH), str(QUALITY), str(cores)], clean())
+    return run_script([*script, _listed(widths), str(QUALITY), str(cores)], clean())
 
 
-def run_sharp(archive: Path, out: Path, cores: int) -> Measured:
+def run_sharp(archive: Path, out: Path, widths: Sequence[int], cores: int) -> Measured:
     """A node script."""
     script = ["node", str(PEERS / "sharp_tar.mjs"), str(SHARP), str(archive), str(out)]
     environment = {**clean(), "UV_THREADPOOL_SIZE": str(cores)}
-    return run_script([*script, str(WIDTH), str(QUALITY), str(cores)], environment)
+    return run_script([*script, _listed(widths), str(QUALITY), str(cores)], environment)
 
 
-def run_img2dataset(python: Path, archive: Path, out: Path, cores: int) -> Measured:
+def _listed(widths: Sequence[int]) -> str:
+    return ",".join(map(str, widths))
+
+
+def run_img2dataset(python: Path, archive: Path, out: Path, width: int, cores: int) -> Measured:
     """Reads addresses alone, so a server on loopback hands out the unpacked archive."""
     folder = archive.with_suffix("")
     if not folder.exists():
@@ -163,7 +176,7 @@ def run_img2dataset(python: Path, archive: Path, out: Path, cores: int) -> Measu
                 str(python.with_name("img2dataset")),
                 f"--url_list={listing}",
                 f"--output_folder={out}",
-                f"--image_size={WIDTH}",
+                f"--image_size={width}",
                 "--resize_mode=keep_ratio",
                 f"--encode_quality={QUALITY}",
                 f"--processes_count={cores}",
@@ -188,12 +201,12 @@ class _Quiet(SimpleHTTPRequestHandler):
         del format, args
 
 
-def run_engine(archive: Path, cores: int, effort: int) -> Measured:
+def run_engine(archive: Path, widths: Sequence[int], cores: int, effort: int) -> Measured:
     """The pure core: pictures in memory, nothing written."""
     with ProcessPoolExecutor(cores) as pool:
         list(pool.map(_warm_up, range(cores)))
         began = perf_counter()
-        shares = pool.map(partial(_process_share, archive, effort, cores), range(cores))
+        shares = pool.map(partial(_process_share, archive, widths, effort, cores), range(cores))
         results = list(shares)
         whole = perf_counter() - began
     work = max(seconds for seconds, _, _ in results)
@@ -204,10 +217,10 @@ def _warm_up(number: int) -> int:
     return number
 
 
-def _process_share(archive: Path, effort: int, cores: int, first: int) -> tuple[float, int, int]:
-    options = parse_options(
-        {"width": WIDTH, "format": "jpeg", "quality": QUALITY, "effort": effort}
-    )
+def _process_share(
+    archive: Path, widths: Sequence[int], effort: int, cores: int, first: int
+) -> tuple[float, int, int]:
+    options = tuple(map(parse_options, variants_of(widths, effort).values()))
     pictures = []
     with tarfile.open(archive) as tar:
         for number, item in zip(count(), tar, strict=False):
@@ -217,54 +230,60 @@ def _process_share(archive: Path, effort: int, cores: int, first: int) -> tuple[
     size = 0
     began = perf_counter()
     for data in pictures:
-        made = process(data, (options,), Limits()).renditions[0]
-        size += len(getattr(made, "data", b""))
-    return perf_counter() - began, len(pictures), size
+        size += sum(
+            len(getattr(m, "data", b"")) for m in process(data, options, Limits()).renditions
+        )
+    return perf_counter() - began, len(pictures) * len(widths), size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--widths", type=int, nargs="+", default=[400])
     parser.add_argument("--effort", type=int, default=4)
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        _compare(Path(folder), given.count, given.rounds, given.effort, cores)
+        _compare(Path(folder), given.count, given.rounds, given.widths, given.effort, cores)
 
 
-def _compare(folder: Path, number: int, rounds: int, effort: int, cores: int) -> None:
+def _compare(
+    folder: Path, number: int, rounds: int, widths: Sequence[int], effort: int, cores: int
+) -> None:
     archive = folder / "pictures.tar"
     make_archive(archive, number)
     contestants: dict[str, Callable[[Path], Measured]] = {
-        "engine alone": lambda _: run_engine(archive, cores, effort),
-        "omnishot batch": lambda out: run_ours(archive, out, cores, effort),
+        "engine alone": lambda _: run_engine(archive, widths, cores, effort),
+        "omnishot batch": lambda out: run_ours(archive, out, widths, cores, effort),
     }
     pillow = interpreter("batch-pillow", "pillow>=12")
     if pillow:
         contestants["multiprocessing + Pillow"] = lambda out: run_pillow(
-            pillow, archive, out, cores
+            pillow, archive, out, widths, cores
         )
     if SHARP.exists():
-        contestants["sharp script"] = lambda out: run_sharp(archive, out, cores)
+        contestants["sharp script"] = lambda out: run_sharp(archive, out, widths, cores)
     img2dataset = interpreter("batch-img2dataset", "img2dataset", "setuptools<81")
-    if img2dataset:
-        contestants["img2dataset"] = lambda out: run_img2dataset(img2dataset, archive, out, cores)
+    if img2dataset and len(widths) == 1:
+        contestants["img2dataset"] = lambda out: run_img2dataset(
+            img2dataset, archive, out, widths[0], cores
+        )
     runs: dict[str, list[Measured]] = {name: [] for name in contestants}
     for number_of_round in range(rounds):
         for name, run in contestants.items():
             out = folder / f"out-{number_of_round}"
             measured = run(out)
             shutil.rmtree(out, ignore_errors=True)
-            if measured.made != number:
-                raise RuntimeError(f"{name} made {measured.made} of {number}")
+            if measured.made != number * len(widths):
+                raise RuntimeError(f"{name} made {measured.made} for {number}")
             runs[name].append(measured)
             print(f"{name}: {measured}", file=sys.stderr, flush=True)
     print(machine.page_head("Batch beside scripts"))
     print(
         f"{number} JPEGs of {SIDE[0]}×{SIDE[1]} in a tar of {archive.stat().st_size / 1e6:.0f} MB "
-        f"→ {WIDTH} px JPEG, quality {QUALITY}; median of {rounds} rounds, {cores} cores.\n"
+        f"→ {_listed(widths)} px JPEG, quality {QUALITY}; median of {rounds} rounds, {cores} cores.\n"
     )
     ours = _median(runs["omnishot batch"], "work")
     print("| | work, s | whole, s | pictures/s | bytes each | omnishot / it | worker, MB |")
