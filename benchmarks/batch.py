@@ -3,9 +3,10 @@
     python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 …] [--effort 4] > FILE.md
 
 One tar of 1-megapixel JPEGs, each with bytes of its own; renditions of the same widths, format and
-quality of each, written to files (img2dataset makes one alone). They take turns; of each the median of all rounds is shown. `whole`
-counts from the start of the command to its end, `work` without the start of Ray or the interpreter
-(ours: from the first picture read to the last shard committed; scripts time themselves).
+quality of each, written to files (img2dataset makes one alone). They take turns; of each the median
+of all rounds is shown. `whole` counts from the start of the command to its end, `work` without the
+start of Ray or the interpreter (ours: from the first picture read to the last shard committed;
+scripts time themselves).
 The engine is `process` on pictures in memory, in as many processes as there are cores.
 """
 
@@ -283,7 +284,8 @@ def _compare(
     print(machine.page_head("Batch beside scripts"))
     print(
         f"{number} JPEGs of {SIDE[0]}×{SIDE[1]} in a tar of {archive.stat().st_size / 1e6:.0f} MB "
-        f"→ {_listed(widths)} px JPEG, quality {QUALITY}; median of {rounds} rounds, {cores} cores.\n"
+        f"→ {_listed(widths)} px JPEG, quality {QUALITY}; median of {rounds} rounds, "
+        f"{cores} cores.\n"
     )
     ours = _median(runs["omnishot batch"], "work")
     print("| | work, s | whole, s | pictures/s | bytes each | omnishot / it | worker, MB |")
