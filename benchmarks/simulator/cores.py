@@ -4,6 +4,7 @@ As Linux does it (CFS: each process has a virtual time that runs slower the more
 that wakes does not lag behind by more than a little; kernel documentation, sched-design-CFS).
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ _SLICE_MS = 4.0
 _LAG_MS = 3.0
 NICE_WEIGHTS = {0: 1.0, 5: 335 / 1024}
 """`sched_prio_to_weight` of the kernel, over that of nice 0."""
+_MEMORY_MS = 500.0
+"""Over how long it counts how busy a node was: caches forget about as fast."""
 
 
 class Thread:
@@ -41,16 +44,22 @@ class Thread:
 class Node:
     """A machine. With `shared` its threads have `cores` among them, else each its own.
 
-    `together` is how much longer work takes with all the shared cores busy than with one: two
-    hyperthreads have one core's units between them, and all cores one memory.
+    `calm` and `busy` are how much longer work takes on shared cores that had nothing to do before
+    and on such that had no rest: caches go cold in between, and cores get into each other's way.
     """
 
     def __init__(
-        self, env: simpy.Environment, cores: int, shared: bool = False, together: float = 1.0
+        self,
+        env: simpy.Environment,
+        cores: int,
+        shared: bool = False,
+        calm: float = 1.0,
+        busy: float = 1.0,
     ) -> None:
         self.env = env
         self.cores = cores
-        self._slower = (together - 1.0) / max(1, cores - 1)
+        self._calm, self._busy = calm, busy
+        self._used = self._done_ms = self._seen_at = 0.0
         self._pool = simpy.PriorityResource(env, cores) if shared else None
         self._least_ms = 0.0
         self.alive = True
@@ -67,9 +76,19 @@ class Node:
                 while ms > 0:
                     self._least_ms = max(self._least_ms, thread.virtual_ms)
                     part = min(ms, _SLICE_MS)
-                    takes_ms = part * (1.0 + self._slower * (self._pool.count - 1))
+                    takes_ms = part * self._factor()
                     yield self.env.timeout(takes_ms)
+                    self._done_ms += takes_ms
                     thread.virtual_ms += takes_ms / thread.weight
                     ms -= part
                     if self._pool.queue and self._pool.queue[0].priority < thread.virtual_ms:
                         break  # another has had less
+
+    def _factor(self) -> float:
+        """How much longer work takes that begins now."""
+        passed_ms = float(self.env.now) - self._seen_at
+        if passed_ms > 0:
+            share = min(1.0, self._done_ms / (self.cores * passed_ms))
+            self._used += -math.expm1(-passed_ms / _MEMORY_MS) * (share - self._used)
+            self._seen_at, self._done_ms = float(self.env.now), 0.0
+        return self._calm + (self._busy - self._calm) * self._used

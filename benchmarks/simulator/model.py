@@ -29,7 +29,7 @@ from omnishot_ray.serving.queue import TaskQueue, Waiting
 from omnishot_ray.serving.scaling import AutoscaleConfig
 
 RIGHT, SHED, LOST = "right", "shed", "lost"
-_PRIORITY = 5
+_PRIORITY, _URGENT = 5, 1
 _MAX_DEATHS = 2
 _REST_MS = 20.0
 """How often the work comes that there is without any requests."""
@@ -51,6 +51,8 @@ class Layout:
     failures: tuple[tuple[float, int], ...] = ()
     """Seconds at which a node dies, and which."""
     redis: bool = False
+    urgent: float = 0.0
+    """Share of the requests that are of priority 1."""
 
 
 @dataclass
@@ -58,6 +60,8 @@ class Answers:
     """What came back: (ms since the beginning, latency in ms, how) of each request."""
 
     rows: list[tuple[float, float, str]] = field(default_factory=list)
+    right_ms: dict[str, list[float]] = field(default_factory=dict)
+    """Latencies of right answers by kind; of urgent ones as `urgent`."""
     replicas: list[tuple[float, int]] = field(default_factory=list)
     pooled: int = 0
     hits: int = 0
@@ -239,7 +243,7 @@ class Service:
         self.answers = Answers()
         self.shared_cache: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.nodes = [
-            Node(self.env, layout.cores, layout.shared, times.together)
+            Node(self.env, layout.cores, layout.shared, times.calm, times.busy)
             for _ in range(max(1, layout.nodes))
         ]
         self.chance = random.Random(seed)
@@ -298,12 +302,18 @@ class Service:
             yield from self._client.run(self.times.client_ms)
         gateway = min(self.gateways, key=lambda one: one.open)
         gateway.open += 1
+        urgent = bool(self.layout.urgent) and self.chance.random() < self.layout.urgent
         work = _Work(ask, cost_ms, takes_ms, self.env.event(), data=ask.picture.data)
+        work.priority = _URGENT if urgent else _PRIORITY
         how = yield from gateway.serve(work)
         gateway.open -= 1
         if not gateway.node.alive:
             how = LOST
-        self.answers.rows.append((at_ms, float(self.env.now) - at_ms, how))
+        took_ms = float(self.env.now) - at_ms
+        self.answers.rows.append((at_ms, took_ms, how))
+        if how == RIGHT:
+            kind = "urgent" if urgent else ask.kind
+            self.answers.right_ms.setdefault(kind, []).append(took_ms)
 
     def _scale(self, config: AutoscaleConfig) -> Iterator[Any]:
         target, state = self.layout.replicas, State()

@@ -7,16 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.serving.fleet import NOISE
 from omnishot_ray.imaging.cost import estimate_ms
 from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.info import describe
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import process
@@ -50,8 +49,10 @@ class Times:
     """Of the load itself, where it shares the cores."""
     background: float = 0.0
     """Cores that the service takes when nobody asks for anything."""
-    together: float = 1.0
-    """How much longer work takes while all cores are busy, where they share something."""
+    calm: float = 1.0
+    busy: float = 1.0
+    """How much longer work takes in the service than by itself, again and again: on cores that have
+    just had nothing to do, and on such that have no rest."""
     noise: float = NOISE
     """Standard deviation of the logarithm of a task's time over its mean."""
 
@@ -96,13 +97,6 @@ def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
     return ways
 
 
-def measure_together(mixes: Sequence[Mix], alone: Mapping[str, float], cores: int) -> float:
-    """How much longer work takes in as many processes as there are cores than in one."""
-    with ThreadPoolExecutor(cores) as threads:
-        beside = list(threads.map(lambda _: measure_engine(mixes), range(cores)))
-    return median(one[name] / alone[name] for one in beside for name in alone if name in one)
-
-
 def measure_engine(mixes: Sequence[Mix]) -> dict[str, float]:
     """Core-milliseconds of each piece of work, in a process that keeps its memory as replicas do.
 
@@ -126,11 +120,12 @@ def _measure_here(
     measured = {}
     for name, ask in sorted(all_ways(library, mix).items()):
         wanted, taken = wanted_of(ask), []
-        if not wanted:
-            continue
         for _ in range(repeats + 1):
             started = process_time()
-            process(ask.picture.data, wanted, Limits())
+            if wanted:
+                process(ask.picture.data, wanted, Limits())
+            else:
+                describe(ask.picture.data, Limits())
             taken.append((process_time() - started) * 1000.0)
         measured[name] = sorted(taken[1:])[repeats // 2]
         say(f"{measured[name]:8.1f} ms  {name}")

@@ -2,32 +2,35 @@
 
     python -m benchmarks.simulator.validate [--seconds 30] [--write FILE] [--results DIR]
 
-First measures what the model needs: each piece of work of the engine in this process, the service's
-and the load's own CPU for a request of thumbnails. Then predicts loads that were not used for that,
+First measures what the model needs: each piece of work of the engine by itself; the service's and
+the load's own CPU for a request of thumbnails; how much longer the engine takes in the service,
+calm and busy. Then predicts loads that were not used for that,
 runs them, and compares throughput and p95; the goal is an error of at most 15 %. Exit code 1 when
-one is missed. On a machine that does nothing else; takes about five minutes.
+one is missed. On a machine that does nothing else; takes about seven minutes.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import mean
 from time import sleep
 
 import psutil
 
 from benchmarks import machine
 from benchmarks.simulator.model import Layout, Service, run_closed
-from benchmarks.simulator.times import Times, estimate, measure_engine, measure_together, name_of
+from benchmarks.simulator.times import Times, estimate, measure_engine, name_of
 from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.report import build_report
 from omnishot_ray.load.run import run_shape
 from omnishot_ray.load.service import own_service
 from omnishot_ray.load.shapes import Shape, Stage, Thresholds
-from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
+from omnishot_ray.load.traffic import MIXES, Ask, Mix, Traffic, without
 from omnishot_ray.load.watch import Watch
 
 GOAL = 0.15
@@ -36,9 +39,13 @@ SETTLE_S = 12.0
 """Ready is not yet calm: processes that were started in advance still import."""
 LOADS: tuple[tuple[str, int], ...] = (("usual", 2), ("usual", 8), ("plain", 4))
 """Mixes and users that are predicted."""
-_CALIBRATION = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
-_CALIBRATION_USERS = 12
+_SMALL = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
+_SMALL_USERS = 12
 """Enough that what they take stands out from what the service takes by itself."""
+_LARGE = Mix({"photo": 1, "webp": 1, "platform": 1}, reuse=0.0)
+"""Pixels that a gateway makes itself."""
+_CALM_USERS, _BUSY_USERS = 1, 6
+"""The second for each core."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +90,18 @@ def measure(
     step = build_report(run, watch.seen, {})["steps"][1]
     if step["failures"] > step["shed"]:
         raise SystemExit(f"wrong answers: {step['errors']}")
-    within = [one for one in watch.seen if one.at_s > run.started_at + WARM_S]
+    begun = run.started_at + WARM_S
+    within = [one for one in watch.seen if begun + 1.0 < one.at_s <= begun + seconds]
     cpu = sum(one.cpu for one in within) / max(1, len(within))
+    counted = [one for one in run.answers if one.at_s >= begun] or run.answers
+    kinds = Counter(one.kind for one in counted)
     return {
+        **{f"share of {kind}": count / len(counted) for kind, count in kinds.items()},
         "rps": step["rps"],
         "p95": step["p95"],
         "service_ms": max(0.0, cpu - idle) / step["rps"] * 1000.0,
         "client_ms": run.cpu_s / max(1, len(run.answers)) * 1000.0,
+        "cores": cpu + run.cpu_s / (WARM_S + seconds),
     }
 
 
@@ -102,23 +114,44 @@ def measure_idle(pid: int) -> float:
     return sum(one.cpu for one in looks) / max(1, len(looks))
 
 
-def calibrate(url: str, pid: int, engine: dict[str, float], seconds: float) -> Times:
-    """What a request costs beside its pixels, from a load of cheap ones."""
+def calibrate(url: str, pid: int, cores: int, engine: dict[str, float], seconds: float) -> Times:
+    """What a request costs beside its pixels, and these in the service."""
     idle = measure_idle(pid)
-    seen = measure(url, pid, _CALIBRATION, _CALIBRATION_USERS, seconds, idle)
-    library = drawn_library()
-    asks, count = Traffic(library, _CALIBRATION).visitor(0), 500
-    asked = [next(asks) for _ in range(count)]
-    pixels = sum(engine.get(name_of(ask), estimate(ask)) for ask in asked) / count
-    megabytes = sum(len(ask.picture.data) for ask in asked) / count / 1e6
+    small = measure(url, pid, _SMALL, _SMALL_USERS, seconds, idle)
+    pixels, megabytes = mean_work(_SMALL, engine, small)
     plain = Times(engine=engine)
-    edge = max(0.1, seen["service_ms"] - pixels - plain.byte_ms * megabytes)
+    edge_ms = max(0.1, small["service_ms"] - pixels - plain.byte_ms * megabytes)
+    points = []
+    for users in (_CALM_USERS, _BUSY_USERS * cores):
+        seen = measure(url, pid, _LARGE, users, seconds, idle)
+        pixels, megabytes = mean_work(_LARGE, engine, seen)
+        factor = (seen["service_ms"] - edge_ms - plain.byte_ms * megabytes) / pixels
+        points.append((min(1.0, seen["cores"] / cores), factor))
+        print(f"{users} users: {points[-1]}", file=sys.stderr, flush=True)
+    (used, factor), (used_more, factor_more) = points
+    slope = (factor_more - factor) / (used_more - used)
     return replace(
         plain,
-        edge_ms=round(edge, 3),
-        client_ms=round(seen["client_ms"], 3),
+        edge_ms=round(edge_ms, 3),
+        client_ms=round(small["client_ms"], 3),
         background=round(idle, 3),
+        calm=round(factor - slope * used, 3),
+        busy=round(factor + slope * (1.0 - used), 3),
     )
+
+
+def mean_work(mix: Mix, engine: dict[str, float], seen: Mapping[str, float]) -> tuple[float, float]:
+    """Core-milliseconds of pixels and megabytes of body of a request, by the kinds that came."""
+    asks, drawn = Traffic(drawn_library(), mix).visitor(0), defaultdict[str, list[Ask]](list)
+    for _ in range(3000):
+        ask = next(asks)
+        drawn[ask.kind].append(ask)
+    pixels = megabytes = 0.0
+    for kind, some in drawn.items():
+        share = seen.get(f"share of {kind}", 0.0)
+        pixels += share * mean(engine.get(name_of(ask), estimate(ask)) for ask in some)
+        megabytes += share * mean(len(ask.picture.data) / 1e6 for ask in some)
+    return pixels, megabytes
 
 
 def compare(cores: int, url: str, pid: int, times: Times, seconds: float) -> list[Compared]:
@@ -164,9 +197,8 @@ def main() -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="the service times, as JSON")
     parser.add_argument("--results", type=Path, metavar="DIR", help="write a Markdown page")
     given = parser.parse_args()
-    mixes = [*(mix_of(name) for name, _ in LOADS), _CALIBRATION]
+    mixes = [*(mix_of(name) for name, _ in LOADS), _SMALL, _LARGE]
     engine = measure_engine(mixes)
-    together = round(measure_together([_CALIBRATION], engine, max(given.cores)), 3)
     available, rows = sorted(os.sched_getaffinity(0)), []
     times = Times(engine=engine)
     for cores in given.cores:
@@ -180,9 +212,7 @@ def main() -> int:
             "OMNISHOT_GATEWAYS__REPLICAS": str(cores),
         }
         with own_service(settings) as (url, pid):
-            times = calibrate(url, pid, engine, given.seconds / 3)
-            if cores > 1:
-                times = replace(times, together=together)
+            times = calibrate(url, pid, cores, engine, given.seconds / 2)
             rows += compare(cores, url, pid, times, given.seconds)
     os.sched_setaffinity(0, available)
     page = _page(rows, times)
@@ -204,8 +234,8 @@ def _page(rows: Sequence[Compared], times: Times) -> str:
             "",
             f"Beside the pixels a request took {times.edge_ms:g} core-ms of the service and "
             f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone; "
-            f"idle, the service took {times.background:g} cores. With all cores busy the engine "
-            f"took {times.together:g} times as long as on one.",
+            f"idle, the service took {times.background:g} cores. The engine took {times.calm:g} "
+            f"times as long in a service at rest as by itself, {times.busy:g} in a busy one.",
             "",
         ]
     )
