@@ -14,17 +14,21 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http.client import HTTPConnection
 from pathlib import Path
 from statistics import mean
 from time import sleep
+from urllib.parse import urlsplit
 
 import psutil
 
 from benchmarks import machine
 from benchmarks.simulator.model import Layout, Service, run_closed
 from benchmarks.simulator.times import Times, estimate, measure_engine, name_of
+from omnishot_ray.load.messages import pack
 from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.report import build_report
 from omnishot_ray.load.run import run_shape
@@ -44,8 +48,10 @@ _SMALL_USERS = 12
 """Enough that what they take stands out from what the service takes by itself."""
 _LARGE = Mix({"photo": 1, "webp": 1, "platform": 1}, reuse=0.0)
 """Pixels that a gateway makes itself."""
-_CALM_USERS, _BUSY_USERS = 1, 6
-"""The second for each core."""
+_BUSY_USERS = 6
+"""For each core."""
+_CALM_REQUESTS, _CALM_S = 100, 0.05
+_ENGINE = frozenset({"decode", "transform", "encode"})
 
 
 @dataclass(frozen=True)
@@ -121,23 +127,38 @@ def calibrate(url: str, pid: int, cores: int, engine: dict[str, float], seconds:
     pixels, megabytes = mean_work(_SMALL, engine, small)
     plain = Times(engine=engine)
     edge_ms = max(0.1, small["service_ms"] - pixels - plain.byte_ms * megabytes)
-    points = []
-    for users in (_CALM_USERS, _BUSY_USERS * cores):
-        seen = measure(url, pid, _LARGE, users, seconds, idle)
-        pixels, megabytes = mean_work(_LARGE, engine, seen)
-        factor = (seen["service_ms"] - edge_ms - plain.byte_ms * megabytes) / pixels
-        points.append((min(1.0, seen["cores"] / cores), factor))
-        print(f"{users} users: {points[-1]}", file=sys.stderr, flush=True)
-    (used, factor), (used_more, factor_more) = points
-    slope = (factor_more - factor) / (used_more - used)
+    busy = measure(url, pid, _LARGE, _BUSY_USERS * cores, seconds, idle)
+    pixels, megabytes = mean_work(_LARGE, engine, busy)
+    factor = (busy["service_ms"] - edge_ms - plain.byte_ms * megabytes) / pixels
     return replace(
         plain,
         edge_ms=round(edge_ms, 3),
         client_ms=round(small["client_ms"], 3),
         background=round(idle, 3),
-        calm=round(factor - slope * used, 3),
-        busy=round(factor + slope * (1.0 - used), 3),
+        calm=round(measure_calm(url, engine), 3),
+        # Below one it tells of what the service does by itself and leaves while busy.
+        busy=round(max(1.0, factor), 3),
     )
+
+
+def measure_calm(url: str, engine: dict[str, float]) -> float:
+    """How much longer the engine takes when one request comes after the other, by the clock."""
+    asks, took, alone = Traffic(drawn_library(), _LARGE).visitor(0), 0.0, 0.0
+    with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
+        for number in range(_CALM_REQUESTS):
+            ask = next(asks)
+            content_type, body = pack(ask)
+            sleep(_CALM_S)
+            connection.request("POST", ask.path, body, {"Content-Type": content_type})
+            answer = connection.getresponse()
+            answer.read()
+            if number >= _CALM_REQUESTS // 5:  # the first ones warm up
+                stages = [
+                    part.split(";dur=") for part in answer.headers["Server-Timing"].split(", ")
+                ]
+                took += sum(float(ms) for stage, ms in stages if stage in _ENGINE)
+                alone += engine.get(name_of(ask), estimate(ask))
+    return took / alone
 
 
 def mean_work(mix: Mix, engine: dict[str, float], seen: Mapping[str, float]) -> tuple[float, float]:
