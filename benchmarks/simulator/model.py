@@ -177,9 +177,8 @@ class _Gateway:
         self.arrivals.note(work.cost_ms, now_s)
         waiting = Waiting(work, work.cost_ms, _Outcome(work.done), now_s)  # type: ignore[arg-type]
         try:
-            self.queue.push(
-                waiting, self.drain.per_ms(len(self.service.replicas)), self.overload.lasts
-            )
+            for other in self.queue.push(waiting, self.drain.per_ms(len(self.service.replicas))):
+                other.outcome.event.succeed(SHED)  # type: ignore[attr-defined]
         except Overloaded:
             self.overload.note(1.0)
             return SHED

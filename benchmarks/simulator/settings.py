@@ -55,6 +55,9 @@ class Sweep:
 SWEEPS = (
     Sweep("dispatch.inline_waiting_ms", (500, 0, 5000), _USUAL, 0.85),
     Sweep("dispatch.batches_per_replica", (1, 2, 4), _DEAR, 0.8, _POOLED),
+    Sweep("dispatch.queue.max_waiting_s", (5, 1, 20), _DEAR, 1.5, _POOLED),
+    Sweep("dispatch.queue.standing_s", (0.3, 0.1, 2), _DEAR, 1.5, _POOLED),
+    Sweep("dispatch.queue.standing_after_s", (0.5, 0, 5), _DEAR, 1.5, _POOLED),
     Sweep("dispatch.queue.max_waiting_ms", (60_000, 1000, 4000), _DEAR, 1.5, _POOLED),
     Sweep("dispatch.queue.ageing_s", (0.5, 0, 2), _DEAR, 0.95, _POOLED),
     Sweep("dispatch.queue.cost_weight", (1, 0, 5), _DEAR, 0.95, _POOLED),
@@ -62,9 +65,6 @@ SWEEPS = (
     Sweep("dispatch.queue.batch_ms", (60, 1, 240), _DEAR, 0.95, _POOLED),
     Sweep("dispatch.queue.batch_max", (16, 1, 64), _DEAR, 0.95, _POOLED),
     Sweep("dispatch.queue.batch_max_bytes", (48 << 20, 1 << 20), _DEAR, 0.95, _POOLED),
-    Sweep("dispatch.overload.above", (0.5, 0.2, 0.9), _DEAR, 1.5, _POOLED),
-    Sweep("dispatch.overload.below", (0.1, 0.02, 0.4), _DEAR, 1.5, _POOLED),
-    Sweep("dispatch.overload.after_s", (2, 0.2, 20), _DEAR, 1.5, _POOLED),
 )
 AUTOSCALE: Mapping[str, Sequence[float]] = {
     "drain_s": (5, 1, 20),

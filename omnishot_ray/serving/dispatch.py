@@ -106,6 +106,9 @@ itself and says so, and only one that cannot even do that is given up from here.
 _JUDGED_MAX = 1024
 """Tasks that `optimize_now` has judged and `optimize` has not asked after yet."""
 
+_STOOD_S = 1.0
+"""When to come back who was turned away out of the line."""
+
 _PROMPT_S = 0.01
 """Who waits no longer than this has not waited."""
 
@@ -281,7 +284,8 @@ class Dispatcher:
         self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
             drain_rate = self._drain.per_ms(self._pool.replicas)
-            self._queue.push(waiting, drain_rate, self._overload.lasts)
+            for other in self._queue.push(waiting, drain_rate):
+                _settle(other, _stood())
         except Overloaded:
             self._overload.note(1.0)
             raise
@@ -416,6 +420,14 @@ class Dispatcher:
 
 def _request_ids(batch: Sequence[Waiting]) -> dict[str, list[str]]:
     return {"request_ids": [waiting.task.request_id for waiting in batch]}
+
+
+def _stood() -> Overloaded:
+    return Overloaded(
+        "More work keeps coming than is done, and this had waited behind too much of it; "
+        "come back after the time in Retry-After.",
+        _STOOD_S,
+    )
 
 
 def _quarantined() -> Quarantined:

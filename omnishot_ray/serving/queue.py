@@ -50,8 +50,10 @@ class QueueConfig:
     """How long the line may be: the estimated work in it over the rate it is worked off at. A burst
     is worth waiting for."""
     standing_s: float = 0.3
-    """How long it may be once overload lasts: a line that does not get shorter makes everybody late
-    and nobody more served (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
+    standing_after_s: float = 0.5
+    """How long it may be when all who came for `standing_after_s` have found it longer: what waits
+    beyond that is turned away. A line that does not get shorter makes everybody late and nobody
+    more served (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
     max_waiting_ms: float = 60_000.0
     """Estimated core-milliseconds that may wait in one gateway, however fast it is."""
     ageing_s: float = 0.5
@@ -71,7 +73,7 @@ class QueueConfig:
         for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0")
-        for name in ("ageing_s", "cost_weight", "hop_ms"):
+        for name in ("standing_after_s", "ageing_s", "cost_weight", "hop_ms"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more")
 
@@ -85,6 +87,9 @@ class TaskQueue:
         self._arrivals = itertools.count()
         self._ties = itertools.count()
         self._bound_ms = config.max_waiting_ms
+        self._stands = False
+        self._since: float | None = None
+        """Since when those who came have found what is contrary to `_stands`."""
         self.waiting_ms = 0.0
 
     def __len__(self) -> int:
@@ -95,19 +100,21 @@ class TaskQueue:
         """The share of the bound that is taken."""
         return self.waiting_ms / self._bound_ms if self._heap else 0.0
 
-    def push(self, waiting: Waiting, drain_rate: float, overload_lasts: bool = False) -> None:
-        """Add a task.
+    def push(self, waiting: Waiting, drain_rate: float) -> Sequence[Waiting]:
+        """Add a task. Returns those that have to go, because the line has stood for too long: the
+        last ones, of which this may be one.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool). Raises `Overloaded` with the time after which there should be room again.
         """
         config = self._config
-        bound_s = min(config.max_waiting_s, config.standing_s if overload_lasts else math.inf)
+        begins = self._judge(self.waiting_ms / drain_rate / 1000.0, waiting.enqueued_at)
+        bound_s = min(config.max_waiting_s, config.standing_s if self._stands else math.inf)
         self._bound_ms = min(config.max_waiting_ms, bound_s * 1000.0 * drain_rate)
         if self.waiting_ms + waiting.cost_ms > self._bound_ms:
             self._forget_abandoned()
         excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms
-        if self._heap and excess_ms > 0:
+        if self._heap and excess_ms > 0 and not begins:
             raise Overloaded(
                 f"{len(self._heap)} tasks with {self.waiting_ms / 1000:.1f} core-seconds of work "
                 "are waiting already; come back after the time in Retry-After.",
@@ -120,6 +127,37 @@ class TaskQueue:
         )
         waiting.rank = (seconds, next(self._arrivals))
         self._add(waiting)
+        return self._cut() if begins else ()
+
+    def _judge(self, line_s: float, now: float) -> bool:
+        """Whether the line stands, from what who comes finds; true when that begins with him.
+
+        Nobody comes after a burst, so one is worked off as it is.
+        """
+        config = self._config
+        contrary = line_s < config.standing_s / 2 if self._stands else line_s > config.standing_s
+        if not contrary:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= config.standing_after_s:
+            self._stands, self._since = not self._stands, None
+            return self._stands
+        return False
+
+    def _cut(self) -> Sequence[Waiting]:
+        """Take out the last ones, as many as are beyond the bound."""
+        gone = []
+        for entry in sorted(self._heap, reverse=True):
+            if self.waiting_ms <= self._bound_ms:
+                break
+            if entry[-1].deaths == 0:  # what comes back has waited already
+                gone.append(entry)
+                self.waiting_ms -= entry[-1].cost_ms
+        left = {id(entry) for entry in gone}
+        self._heap = [entry for entry in self._heap if id(entry) not in left]
+        heapq.heapify(self._heap)
+        return [entry[-1] for entry in gone]
 
     def push_back(self, waiting: Waiting) -> None:
         """Return a task to the place it had: it has waited already, and is never shed."""

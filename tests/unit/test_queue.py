@@ -54,7 +54,7 @@ def filled(config: QueueConfig, tasks: Sequence[Waiting]) -> TaskQueue:
     return queue
 
 
-LONG = {"max_waiting_ms": 1e9, "max_waiting_s": 1e9}
+LONG = {"max_waiting_ms": 1e9, "max_waiting_s": 1e9, "standing_s": 1e9}
 ONE_BY_ONE = QueueConfig(batch_max=1, **LONG)
 
 
@@ -191,12 +191,41 @@ def test_the_line_is_as_long_as_the_time_it_takes(waiting: Make) -> None:
     assert queue.fill == pytest.approx(1.0)
 
 
+STANDING = QueueConfig(max_waiting_s=2, standing_s=0.5, standing_after_s=1, batch_max=1)
+
+
 def test_a_line_that_stands_is_made_shorter(waiting: Make) -> None:
-    queue = filled(QueueConfig(max_waiting_s=2, standing_s=0.5), [waiting(cost=400)])
+    queue = filled(STANDING, [waiting(name, cost=400) for name in "abc"])
+    assert list(queue.push(waiting("d", cost=400, at=0.1), 1)) == []
+    tasks = [waiting("e", cost=400, at=1.2), waiting("f", cost=400, at=1.3)]
+    assert names(queue.push(tasks[0], 1)) == "edcb"
     with pytest.raises(Overloaded):
-        queue.push(waiting(cost=400), 1, overload_lasts=True)
-    queue.push(waiting(cost=400), 1)
-    assert len(queue) == 2
+        queue.push(tasks[1], 1)
+    assert drained(queue) == ["a"]
+
+
+def test_a_burst_after_which_nobody_comes_is_worked_off(waiting: Make) -> None:
+    queue = filled(STANDING, [waiting(name, cost=400) for name in "abcd"])
+    assert drained(queue) == ["a", "b", "c", "d"]
+
+
+def test_a_line_that_was_short_for_a_while_may_be_long_again(waiting: Make) -> None:
+    queue = filled(STANDING, [waiting(name, cost=400) for name in "abc"])
+    assert len(queue.push(waiting("d", cost=400, at=1.0), 1)) == 3
+    drained(queue)
+    for at in (3.0, 4.1):
+        queue.push(waiting(cost=1, at=at), 1)
+    for name in "fgh":
+        queue.push(waiting(name, cost=400, at=4.2), 1)
+    assert queue.waiting_ms == pytest.approx(1202)
+
+
+def test_what_comes_back_from_a_dead_replica_is_not_cut(waiting: Make) -> None:
+    queue = filled(STANDING, [waiting(name, cost=400) for name in "ab"])
+    queue.push_back(waiting("back", cost=400, at=9.0, deaths=1))
+    queue.push(waiting("c", cost=400, at=1.0), 1)
+    queue.push(waiting("d", cost=400, at=2.1), 1)
+    assert "back" in drained(queue)
 
 
 def test_a_returned_task_keeps_its_place_and_is_never_shed(waiting: Make) -> None:
@@ -245,7 +274,7 @@ def test_every_bound_is_more_than_nothing(name: str, value: int) -> None:
         QueueConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["ageing_s", "cost_weight", "hop_ms"])
+@pytest.mark.parametrize("name", ["standing_after_s", "ageing_s", "cost_weight", "hop_ms"])
 def test_no_weight_is_less_than_nothing(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         QueueConfig(**{name: -1})
