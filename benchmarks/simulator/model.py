@@ -177,8 +177,7 @@ class _Gateway:
         self.arrivals.note(work.cost_ms, now_s)
         waiting = Waiting(work, work.cost_ms, _Outcome(work.done), now_s)  # type: ignore[arg-type]
         try:
-            for other in self.queue.push(waiting, self.drain.per_ms(len(self.service.replicas))):
-                other.outcome.event.succeed(SHED)  # type: ignore[attr-defined]
+            self.queue.push(waiting, self.drain.per_ms(len(self.service.replicas)))
         except Overloaded:
             self.overload.note(1.0)
             return SHED
@@ -187,6 +186,8 @@ class _Gateway:
         return how
 
     def pump(self) -> None:
+        for waiting in self.queue.shed(self.now_s()):
+            waiting.outcome.event.succeed(SHED)  # type: ignore[attr-defined]
         places = len(self.service.replicas) * self.service.config.batches_per_replica
         while self.queue and sum(self.out.values()) < places:
             batch = self.queue.pop_batch(places - sum(self.out.values()))

@@ -78,7 +78,7 @@ AUTOSCALE: Mapping[str, Sequence[float]] = {
     "step_up": (4, 1, 16),
     "stale_s": (10, 1, 60),
 }
-SCALED = ("step", "spike", "diurnal")
+SCALED = ("step", "spike", "steady")
 
 
 def with_value(config: DispatchConfig, path: str, value: float) -> DispatchConfig:

@@ -284,8 +284,7 @@ class Dispatcher:
         self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
             drain_rate = self._drain.per_ms(self._pool.replicas)
-            for other in self._queue.push(waiting, drain_rate):
-                _settle(other, _stood())
+            self._queue.push(waiting, drain_rate)
         except Overloaded:
             self._overload.note(1.0)
             raise
@@ -298,6 +297,8 @@ class Dispatcher:
 
     def _pump(self) -> None:
         """Send batches as long as there is work and a free place at a replica."""
+        for waiting in self._queue.shed(perf_counter()):
+            _settle(waiting, _stood())
         while self._queue and len(self._batches) < self._places():
             popped = self._queue.pop_batch(self._places() - len(self._batches))
             batch = [waiting for waiting in popped if not self._is_too_late(waiting)]

@@ -51,9 +51,10 @@ class QueueConfig:
     is worth waiting for."""
     standing_s: float = 0.3
     standing_after_s: float = 0.5
-    """How long it may be when all who came for `standing_after_s` have found it longer: what waits
-    beyond that is turned away. A line that does not get shorter makes everybody late and nobody
-    more served (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
+    """How long it may be when all who came for `standing_after_s` have found it longer, or when it
+    was full and is still longer then: what waits beyond that is turned away. A line that does not
+    get shorter makes everybody late and nobody more served (Nichols and Jacobson, "Controlling
+    Queue Delay", ACM Queue 10, 2012)."""
     max_waiting_ms: float = 60_000.0
     """Estimated core-milliseconds that may wait in one gateway, however fast it is."""
     ageing_s: float = 0.5
@@ -87,7 +88,8 @@ class TaskQueue:
         self._arrivals = itertools.count()
         self._ties = itertools.count()
         self._bound_ms = config.max_waiting_ms
-        self._stands = False
+        self._drain_rate = 1.0
+        self._stands = self._was_full = self._cut_due = False
         self._since: float | None = None
         """Since when those who came have found what is contrary to `_stands`."""
         self.waiting_ms = 0.0
@@ -100,21 +102,22 @@ class TaskQueue:
         """The share of the bound that is taken."""
         return self.waiting_ms / self._bound_ms if self._heap else 0.0
 
-    def push(self, waiting: Waiting, drain_rate: float) -> Sequence[Waiting]:
-        """Add a task. Returns those that have to go, because the line has stood for too long: the
-        last ones, of which this may be one.
+    def push(self, waiting: Waiting, drain_rate: float) -> None:
+        """Add a task. Ask `shed` after it: the line may have stood for too long.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool). Raises `Overloaded` with the time after which there should be room again.
         """
         config = self._config
-        begins = self._judge(self.waiting_ms / drain_rate / 1000.0, waiting.enqueued_at)
+        self._drain_rate = drain_rate
+        self._judge(waiting.enqueued_at)
         bound_s = min(config.max_waiting_s, config.standing_s if self._stands else math.inf)
         self._bound_ms = min(config.max_waiting_ms, bound_s * 1000.0 * drain_rate)
         if self.waiting_ms + waiting.cost_ms > self._bound_ms:
             self._forget_abandoned()
         excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms
-        if self._heap and excess_ms > 0 and not begins:
+        if self._heap and excess_ms > 0 and not self._cut_due:
+            self._was_full = True
             raise Overloaded(
                 f"{len(self._heap)} tasks with {self.waiting_ms / 1000:.1f} core-seconds of work "
                 "are waiting already; come back after the time in Retry-After.",
@@ -127,14 +130,25 @@ class TaskQueue:
         )
         waiting.rank = (seconds, next(self._arrivals))
         self._add(waiting)
-        return self._cut() if begins else ()
 
-    def _judge(self, line_s: float, now: float) -> bool:
-        """Whether the line stands, from what who comes finds; true when that begins with him.
+    def shed(self, now: float) -> Sequence[Waiting]:
+        """Take out who has to go because the line has stood for too long: the last ones.
 
-        Nobody comes after a burst, so one is worked off as it is.
+        `now` is on the dispatcher's clock. Nobody comes after a burst, so one is worked off as it
+        is, unless it was more than may wait: then more may have come to other gateways.
         """
+        if self._was_full:
+            self._judge(now)
+        if not self._cut_due:
+            return ()
+        self._cut_due = False
+        return self._cut()
+
+    def _judge(self, now: float) -> None:
         config = self._config
+        line_s = self.waiting_ms / self._drain_rate / 1000.0
+        if line_s <= config.standing_s:
+            self._was_full = False
         contrary = line_s < config.standing_s / 2 if self._stands else line_s > config.standing_s
         if not contrary:
             self._since = None
@@ -142,12 +156,12 @@ class TaskQueue:
             self._since = now
         elif now - self._since >= config.standing_after_s:
             self._stands, self._since = not self._stands, None
-            return self._stands
-        return False
+            self._cut_due = self._stands
 
     def _cut(self) -> Sequence[Waiting]:
-        """Take out the last ones, as many as are beyond the bound."""
         gone = []
+        bound_ms = self._config.standing_s * 1000.0 * self._drain_rate
+        self._bound_ms = min(self._bound_ms, bound_ms)
         for entry in sorted(self._heap, reverse=True):
             if self.waiting_ms <= self._bound_ms:
                 break

@@ -196,22 +196,34 @@ STANDING = QueueConfig(max_waiting_s=2, standing_s=0.5, standing_after_s=1, batc
 
 def test_a_line_that_stands_is_made_shorter(waiting: Make) -> None:
     queue = filled(STANDING, [waiting(name, cost=400) for name in "abc"])
-    assert list(queue.push(waiting("d", cost=400, at=0.1), 1)) == []
-    tasks = [waiting("e", cost=400, at=1.2), waiting("f", cost=400, at=1.3)]
-    assert names(queue.push(tasks[0], 1)) == "edcb"
+    queue.push(waiting("d", cost=400, at=0.1), 1)
+    assert list(queue.shed(0.1)) == []
+    queue.push(waiting("e", cost=400, at=1.2), 1)
+    assert names(queue.shed(1.2)) == "edcb"
     with pytest.raises(Overloaded):
-        queue.push(tasks[1], 1)
+        queue.push(waiting("f", cost=400, at=1.3), 1)
     assert drained(queue) == ["a"]
+
+
+def test_a_line_that_was_full_stands_though_nobody_comes(waiting: Make) -> None:
+    """Those who come go to gateways that have less to do."""
+    queue = filled(STANDING, [waiting(name, cost=400) for name in "abcde"])
+    with pytest.raises(Overloaded):
+        queue.push(waiting("f", cost=400, at=0.1), 1)
+    assert list(queue.shed(0.9)) == []
+    assert names(queue.shed(1.1)) == "edcb"
 
 
 def test_a_burst_after_which_nobody_comes_is_worked_off(waiting: Make) -> None:
     queue = filled(STANDING, [waiting(name, cost=400) for name in "abcd"])
+    assert list(queue.shed(60.0)) == []
     assert drained(queue) == ["a", "b", "c", "d"]
 
 
 def test_a_line_that_was_short_for_a_while_may_be_long_again(waiting: Make) -> None:
     queue = filled(STANDING, [waiting(name, cost=400) for name in "abc"])
-    assert len(queue.push(waiting("d", cost=400, at=1.0), 1)) == 3
+    queue.push(waiting("d", cost=400, at=1.0), 1)
+    assert len(queue.shed(1.0)) == 3
     drained(queue)
     for at in (3.0, 4.1):
         queue.push(waiting(cost=1, at=at), 1)
@@ -225,6 +237,7 @@ def test_what_comes_back_from_a_dead_replica_is_not_cut(waiting: Make) -> None:
     queue.push_back(waiting("back", cost=400, at=9.0, deaths=1))
     queue.push(waiting("c", cost=400, at=1.0), 1)
     queue.push(waiting("d", cost=400, at=2.1), 1)
+    assert queue.shed(2.1)
     assert "back" in drained(queue)
 
 
