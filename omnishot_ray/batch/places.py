@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.ASCII)
+_ANONYMOUS = "anonymous@"
 _FEW_FILES = 8
 """Fewer are synced one by one: the file system may hold what others have written."""
 
@@ -40,6 +41,9 @@ class Place:
     """Empty on this machine."""
     query: str = ""
     """What pyarrow wants to know of a store: `region=…&endpoint_override=…`."""
+    anonymous: bool = False
+    """Whether a bucket of Google is asked without any key, as pyarrow has it:
+    `gs://anonymous@bucket`."""
 
     @classmethod
     def parse(cls, text: str) -> "Place":
@@ -56,12 +60,14 @@ class Place:
         if scheme not in ("s3", "gs"):
             raise ValueError(f"{text!r}: the address has to be a path, file://, s3:// or gs://")
         path, _, query = text[match.end() :].partition("?")
+        anonymous = scheme == "gs" and path.startswith(_ANONYMOUS)
+        path = path.removeprefix(_ANONYMOUS) if anonymous else path
         bucket = path.partition("/")[0]
         if not bucket:
             raise ValueError(f"{text!r} names no bucket")
         if "@" in bucket:  # it would stand in the manifest
             raise ValueError("keys do not belong into an address; set AWS_ACCESS_KEY_ID and so on")
-        return cls(path.rstrip("/"), scheme, query)
+        return cls(path.rstrip("/"), scheme, query, anonymous)
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.path}" if self.scheme else self.path
@@ -87,7 +93,8 @@ class Place:
     @property
     def filesystem(self) -> Any:
         """pyarrow's, made once for each store and process."""
-        return _filesystem(self.scheme, self.path.partition("/")[0], self.query)
+        bucket = self.path.partition("/")[0]
+        return _filesystem(self.scheme, bucket, self.query, self.anonymous)
 
     def entry(self) -> Entry | None:
         """Size and time of a file; None where there is none. Raises `OSError`."""
@@ -96,6 +103,8 @@ class Place:
 
     def is_folder(self) -> bool:
         """Whether it is a folder, or in a bucket the beginning of some names."""
+        if self.scheme == "gs":
+            return bool(self.names())
         return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
 
     def walk(self) -> Iterator[Entry]:
@@ -120,8 +129,12 @@ class Place:
                 return sorted(os.listdir(self.path))
             except FileNotFoundError:
                 return []
-        selector = fs.FileSelector(self.path, allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+        # pyarrow shows no folder of Google's that was not made as one (apache/arrow, gcsfs.cc:
+        # it lists objects and leaves out what they have in common), so all below is listed.
+        selector = fs.FileSelector(self.path, allow_not_found=True, recursive=self.scheme == "gs")
+        below = len(self.path.rstrip("/")) + 1
+        found = self.filesystem.get_file_info(selector)
+        return sorted({info.path[below:].partition("/")[0] for info in found})
 
     def open(self) -> Any:
         """A `pyarrow.NativeFile` to read anywhere in it. Raises `OSError`."""
@@ -172,12 +185,13 @@ def _entry(place: Place, info: Any) -> Entry:
 
 
 @lru_cache(maxsize=64)
-def _filesystem(scheme: str, bucket: str, query: str) -> Any:
+def _filesystem(scheme: str, bucket: str, query: str, anonymous: bool) -> Any:
     if not scheme:
         return fs.LocalFileSystem()
     if scheme == "s3":
         fs.ensure_s3_initialized()
-    address = f"{scheme}://{quote(bucket)}" + (f"?{query}" if query else "")
+    user = _ANONYMOUS if anonymous else ""
+    address = f"{scheme}://{user}{quote(bucket)}" + (f"?{query}" if query else "")
     return fs.FileSystem.from_uri(address)[0]
 
 

@@ -52,9 +52,9 @@ class QueueConfig:
     standing_s: float = 0.3
     standing_after_s: float = 0.5
     """How long it may be when all who came for `standing_after_s` have found it longer, or when it
-    was full and is still longer then: what waits beyond that is turned away. A line that does not
-    get shorter makes everybody late and nobody more served (Nichols and Jacobson, "Controlling
-    Queue Delay", ACM Queue 10, 2012)."""
+    was half as long as it may be and is still longer then: what waits beyond that is turned away. A
+    line that does not get shorter makes everybody late and nobody more served (Nichols and
+    Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
     max_waiting_ms: float = 60_000.0
     """Estimated core-milliseconds that may wait in one gateway, however fast it is."""
     ageing_s: float = 0.5
@@ -89,7 +89,7 @@ class TaskQueue:
         self._ties = itertools.count()
         self._bound_ms = config.max_waiting_ms
         self._drain_rate = 1.0
-        self._stands = self._was_full = self._cut_due = False
+        self._stands = self._was_long = self._cut_due = False
         self._since: float | None = None
         """Since when those who came have found what is contrary to `_stands`."""
         self.waiting_ms = 0.0
@@ -117,7 +117,6 @@ class TaskQueue:
             self._forget_abandoned()
         excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms
         if self._heap and excess_ms > 0 and not self._cut_due:
-            self._was_full = True
             raise Overloaded(
                 f"{len(self._heap)} tasks with {self.waiting_ms / 1000:.1f} core-seconds of work "
                 "are waiting already; come back after the time in Retry-After.",
@@ -135,9 +134,9 @@ class TaskQueue:
         """Take out who has to go because the line has stood for too long: the last ones.
 
         `now` is on the dispatcher's clock. Nobody comes after a burst, so one is worked off as it
-        is, unless it was more than may wait: then more may have come to other gateways.
+        is, unless it was long: then more may have come and gone to gateways with less to do.
         """
-        if self._was_full:
+        if self._was_long:
             self._judge(now)
         if not self._cut_due:
             return ()
@@ -147,8 +146,10 @@ class TaskQueue:
     def _judge(self, now: float) -> None:
         config = self._config
         line_s = self.waiting_ms / self._drain_rate / 1000.0
-        if line_s <= config.standing_s:
-            self._was_full = False
+        if line_s > config.max_waiting_s / 2:
+            self._was_long = True
+        elif line_s <= config.standing_s:
+            self._was_long = False
         contrary = line_s < config.standing_s / 2 if self._stands else line_s > config.standing_s
         if not contrary:
             self._since = None
