@@ -243,15 +243,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--widths", type=int, nargs="+", default=[400])
     parser.add_argument("--effort", type=int, default=4)
+    parser.add_argument("--without-peers", action="store_true", help="ours and its engine alone")
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        _compare(Path(folder), given.count, given.rounds, given.widths, given.effort, cores)
+        _compare(
+            Path(folder),
+            given.count,
+            given.rounds,
+            given.widths,
+            given.effort,
+            cores,
+            given.without_peers,
+        )
 
 
 def _compare(
-    folder: Path, number: int, rounds: int, widths: Sequence[int], effort: int, cores: int
+    folder: Path,
+    number: int,
+    rounds: int,
+    widths: Sequence[int],
+    effort: int,
+    cores: int,
+    without_peers: bool,
 ) -> None:
     archive = folder / "pictures.tar"
     make_archive(archive, number)
@@ -259,18 +274,8 @@ def _compare(
         "engine alone": lambda _: run_engine(archive, widths, cores, effort),
         "omnishot batch": lambda out: run_ours(archive, out, widths, cores, effort),
     }
-    pillow = interpreter("batch-pillow", "pillow>=12")
-    if pillow:
-        contestants["multiprocessing + Pillow"] = lambda out: run_pillow(
-            pillow, archive, out, widths, cores
-        )
-    if SHARP.exists():
-        contestants["sharp script"] = lambda out: run_sharp(archive, out, widths, cores)
-    img2dataset = interpreter("batch-img2dataset", "img2dataset", "setuptools<81")
-    if img2dataset and len(widths) == 1:
-        contestants["img2dataset"] = lambda out: run_img2dataset(
-            img2dataset, archive, out, widths[0], cores
-        )
+    if not without_peers:
+        contestants |= _peers(archive, widths, cores)
     runs: dict[str, list[Measured]] = {name: [] for name in contestants}
     for number_of_round in range(rounds):
         for name, run in contestants.items():
@@ -297,6 +302,25 @@ def _compare(
             f"| {several[0].bytes / number:,.0f} | {work / ours:.2f} "
             f"| {max(one.worker_mb for one in several) or '':.4} |"
         )
+
+
+def _peers(
+    archive: Path, widths: Sequence[int], cores: int
+) -> dict[str, Callable[[Path], Measured]]:
+    contestants: dict[str, Callable[[Path], Measured]] = {}
+    pillow = interpreter("batch-pillow", "pillow>=12")
+    if pillow:
+        contestants["multiprocessing + Pillow"] = lambda out: run_pillow(
+            pillow, archive, out, widths, cores
+        )
+    if SHARP.exists():
+        contestants["sharp script"] = lambda out: run_sharp(archive, out, widths, cores)
+    img2dataset = interpreter("batch-img2dataset", "img2dataset", "setuptools<81")
+    if img2dataset and len(widths) == 1:
+        contestants["img2dataset"] = lambda out: run_img2dataset(
+            img2dataset, archive, out, widths[0], cores
+        )
+    return contestants
 
 
 def _median(several: list[Measured], name: str) -> float:
