@@ -248,33 +248,18 @@ def main() -> None:
     given = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        _compare(
-            Path(folder),
-            given.count,
-            given.rounds,
-            given.widths,
-            given.effort,
-            cores,
-            given.without_peers,
-        )
+        _compare(Path(folder), given, cores)
 
 
-def _compare(
-    folder: Path,
-    number: int,
-    rounds: int,
-    widths: Sequence[int],
-    effort: int,
-    cores: int,
-    without_peers: bool,
-) -> None:
+def _compare(folder: Path, given: argparse.Namespace, cores: int) -> None:
+    number, rounds, widths, effort = given.count, given.rounds, given.widths, given.effort
     archive = folder / "pictures.tar"
     make_archive(archive, number)
     contestants: dict[str, Callable[[Path], Measured]] = {
         "engine alone": lambda _: run_engine(archive, widths, cores, effort),
         "omnishot batch": lambda out: run_ours(archive, out, widths, cores, effort),
     }
-    if not without_peers:
+    if not given.without_peers:
         contestants |= _peers(archive, widths, cores)
     runs: dict[str, list[Measured]] = {name: [] for name in contestants}
     for number_of_round in range(rounds):
