@@ -33,6 +33,10 @@ def wait_for(condition, deadline_s: float, what: str):
     raise AssertionError(f"{what} did not happen within {deadline_s:g} s")
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Service:
     """A running service; `url` is where it listens."""
 
@@ -48,6 +52,8 @@ class Service:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A shell starts what it puts in the background with Ctrl-C ignored, and all below it.
+            preexec_fn=_heed_interrupts,
         )
 
     def wait_until_ready(self, deadline_s: float = 90) -> None:
