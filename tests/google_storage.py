@@ -4,9 +4,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
 
-from tests.integration.service import free_port, wait_for
+from tests.integration.service import answers, free_port, wait_for
 
 _MAIN = "import sys; from gcp_storage_emulator.__main__ import main; sys.exit(main(sys.argv[1:]))"
 
@@ -22,19 +21,12 @@ def google_storage(bucket: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
 
-    def answers() -> bool:
+    def is_there() -> bool:
         assert process.poll() is None, "the storage ended"
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", f"/storage/v1/b/{bucket}")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        return answers(f"http://127.0.0.1:{port}/storage/v1/b/{bucket}")
 
     try:
-        wait_for(answers, 30, "the storage's first answer")
+        wait_for(is_there, 30, "the storage's first answer")
         yield f"127.0.0.1:{port}"
     finally:
         process.kill()

@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from unittest.mock import patch
 
 import aiohttp
 import psutil
@@ -76,17 +77,8 @@ class Seen:
 def service(**settings: str) -> Iterator[servers.Server]:
     """The service with settings of its own; names as `DISPATCH__INLINE_MS`."""
     names = {f"OMNISHOT_{name}": value for name, value in settings.items()}
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    try:
-        with servers.ours(COMMAND, READY_S) as server:
-            yield server
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with patch.dict(os.environ, names), servers.ours(COMMAND, READY_S) as server:
+        yield server
 
 
 async def ask(session: aiohttp.ClientSession, url: str, jpeg: bytes, seen: Seen) -> None:
@@ -369,17 +361,11 @@ def measure_served(photos: Mapping[str, images.Photo]) -> list[Figure]:
 @contextmanager
 def _engine_pool(cores: int) -> Iterator[ProcessPoolExecutor]:
     """Processes with the memory settings of replicas, which malloc reads when they start."""
-    before = dict(os.environ)
-    os.environ.update({k: v for k, v in RAY_ENVIRONMENT.items() if k.startswith("MALLOC")})
-    try:
-        with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+    names = {k: v for k, v in RAY_ENVIRONMENT.items() if k.startswith("MALLOC")}
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        with patch.dict(os.environ, names):
             list(pool.map(abs, range(4 * cores)))
-            os.environ.clear()
-            os.environ.update(before)
-            yield pool
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+        yield pool
 
 
 def measure_soak(photos: Mapping[str, images.Photo]) -> list[Figure]:

@@ -77,13 +77,14 @@ class Answers:
         seconds = max(1e-9, min(until_s * 1000, last) - from_s * 1000) / 1000
         return {
             "rps": len(right) / seconds,
-            **{f"p{p}": _rank(right, p / 100) for p in (50, 95, 99)},
+            **{f"p{p}": rank(right, p / 100) for p in (50, 95, 99)},
             "shed": sum(how == SHED for *_, how in rows) / max(1, len(rows)),
             "lost": sum(how == LOST for *_, how in rows),
         }
 
 
-def _rank(ordered: Sequence[float], share: float) -> float:
+def rank(ordered: Sequence[float], share: float) -> float:
+    """The quantile of what is in order; 0 of none."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 

@@ -8,6 +8,7 @@ first. What can be measured in a service on this machine is in `benchmarks/setti
 
 import argparse
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks import machine
 from benchmarks.serving.autoscaling import SCENARIOS
 from benchmarks.serving.fleet import simulate
 from benchmarks.serving.mix import pooled_costs
-from benchmarks.simulator.model import Layout, Service, run_open
+from benchmarks.simulator.model import Layout, Service, rank, run_open
 from benchmarks.simulator.times import Times, all_ways, estimate, name_of, read_times
 from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
@@ -117,19 +118,14 @@ def sweep_table(sweep: Sweep, times: Times, seconds: float) -> list[str]:
         traffic = Traffic(drawn_library(), sweep.mix)
         answers = run_open(service, traffic, rate, seconds)
         seen = answers.figures(from_s=seconds / 6)
-        kinds = answers.right_ms
+        kinds = defaultdict[str, list[float]](list)
+        kinds.update({kind: sorted(ms) for kind, ms in answers.right_ms.items()})
         lines.append(
             f"| {value:g} | {seen['rps']:.1f} | {seen['shed']:.1%} | {seen['p50']:.0f} | "
-            f"{seen['p99']:.0f} | {rank(kinds.get('thumbnail', []), 0.99):.0f} | "
-            f"{rank(kinds.get('avif', []), 0.95):.0f} | {rank(kinds.get('urgent', []), 0.95):.0f} |"
+            f"{seen['p99']:.0f} | {rank(kinds['thumbnail'], 0.99):.0f} | "
+            f"{rank(kinds['avif'], 0.95):.0f} | {rank(kinds['urgent'], 0.95):.0f} |"
         )
     return [*lines, ""]
-
-
-def rank(values: Sequence[float], share: float) -> float:
-    """The quantile of so many; 0 of none."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 def autoscale_table(

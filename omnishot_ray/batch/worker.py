@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from threading import Lock
@@ -133,11 +134,8 @@ class _Picture:
         """The bytes, once more where they were read elsewhere."""
         if not isinstance(self.source, Span):
             return self.source
-        reader = SpanReader()
-        try:
+        with closing(SpanReader()) as reader:
             return reader.read(self.source)
-        finally:
-            reader.close()
 
 
 def _pictures(shard: Shard, job: BatchJob) -> Iterator[tuple[_Picture, Source | None]]:
@@ -156,14 +154,15 @@ def _record(
     member = picture.member
     source = str(shard.container.place)
     outcome = answer.outcome if answer else picture.source
-    size, digest = (answer.size, answer.sha256) if answer else (0, "")
-    data = None if digest else picture.data()
-    if isinstance(data, bytes):
-        size, digest = len(data), hashlib.sha256(data).hexdigest()
-    elif isinstance(data, Fault):
-        outcome = data
     if isinstance(outcome, Fault):
         return [_failed(source, member, outcome.code, outcome.detail)]
+    assert answer is not None
+    size, digest = answer.size, answer.sha256
+    if not digest:
+        data = picture.data()
+        if isinstance(data, Fault):  # its child is gone, and now the file too
+            return [_failed(source, member, data.code, data.detail)]
+        size, digest = len(data), hashlib.sha256(data).hexdigest()
     if isinstance(outcome, OmnishotError):
         failed = replace(
             _failed(source, member, outcome.code, str(outcome)), sha256_in=digest, bytes_in=size

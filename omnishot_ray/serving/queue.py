@@ -108,11 +108,9 @@ class TaskQueue:
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool). Raises `Overloaded` with the time after which there should be room again.
         """
-        config = self._config
         self._drain_rate = drain_rate
         self._judge(waiting.enqueued_at)
-        bound_s = min(config.max_waiting_s, config.standing_s if self._stands else math.inf)
-        self._bound_ms = min(config.max_waiting_ms, bound_s * 1000.0 * drain_rate)
+        self._set_bound()
         if self.waiting_ms + waiting.cost_ms > self._bound_ms:
             self._forget_abandoned()
         excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms
@@ -159,20 +157,24 @@ class TaskQueue:
             self._stands, self._since = not self._stands, None
             self._cut_due = self._stands
 
+    def _set_bound(self) -> None:
+        config = self._config
+        bound_s = min(config.max_waiting_s, config.standing_s if self._stands else math.inf)
+        self._bound_ms = min(config.max_waiting_ms, bound_s * 1000.0 * self._drain_rate)
+
     def _cut(self) -> Sequence[Waiting]:
-        gone = []
-        bound_ms = self._config.standing_s * 1000.0 * self._drain_rate
-        self._bound_ms = min(self._bound_ms, bound_ms)
+        self._set_bound()
+        gone, kept = [], []
         for entry in sorted(self._heap, reverse=True):
-            if self.waiting_ms <= self._bound_ms:
-                break
-            if entry[-1].deaths == 0:  # what comes back has waited already
-                gone.append(entry)
-                self.waiting_ms -= entry[-1].cost_ms
-        left = {id(entry) for entry in gone}
-        self._heap = [entry for entry in self._heap if id(entry) not in left]
-        heapq.heapify(self._heap)
-        return [entry[-1] for entry in gone]
+            waiting = entry[-1]
+            # What comes back from a replica that died has waited already.
+            if self.waiting_ms > self._bound_ms and waiting.deaths == 0:
+                gone.append(waiting)
+                self.waiting_ms -= waiting.cost_ms
+            else:
+                kept.append(entry)
+        self._heap = kept[::-1]  # in order, which is a heap
+        return gone
 
     def push_back(self, waiting: Waiting) -> None:
         """Return a task to the place it had: it has waited already, and is never shed."""

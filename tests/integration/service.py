@@ -33,6 +33,15 @@ def wait_for(condition, deadline_s: float, what: str):
     raise AssertionError(f"{what} did not happen within {deadline_s:g} s")
 
 
+def answers(url: str) -> bool:
+    """Whether somebody answers there with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
 def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -59,11 +68,7 @@ class Service:
     def wait_until_ready(self, deadline_s: float = 90) -> None:
         def ready() -> bool:
             assert self.process.poll() is None, f"the service ended:\n{self.output()}"
-            try:
-                with urllib.request.urlopen(f"{self.url}/ready", timeout=5) as answer:
-                    return answer.status == 200
-            except OSError:
-                return False
+            return answers(f"{self.url}/ready")
 
         wait_for(ready, deadline_s, "readiness")
 

@@ -15,7 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests import batches
-from tests.integration.service import BIN, ROOT, Service, free_port, start_service, wait_for
+from tests.integration.service import (
+    BIN,
+    ROOT,
+    Service,
+    answers,
+    free_port,
+    start_service,
+    wait_for,
+)
 from tests.integration.test_service import PHOTO, SMALL, post, size_of
 
 HOSTILE = ROOT / "tests" / "data" / "hostile"
@@ -160,7 +168,7 @@ def test_submitted_to_a_cluster_as_a_job(tmp_path: Path) -> None:
     command += ["--include-dashboard=true", f"--dashboard-port={dashboard}"]
     head = Service(command, dashboard, environment)
     try:
-        wait_for(lambda: _answers(f"{head.url}/api/version"), DEADLINE_S, "Ray's head")
+        wait_for(lambda: answers(f"{head.url}/api/version"), DEADLINE_S, "Ray's head")
         given = map(str, arguments(source, out))
         run = subprocess.run(
             [
@@ -178,14 +186,6 @@ def test_submitted_to_a_cluster_as_a_job(tmp_path: Path) -> None:
     finally:
         head.stop()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
 
 
 _STAGE = """
