@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.answers import JSON, NO_STORE
+from omnishot_ray.api.answers import NO_STORE
+from omnishot_ray.api.asked import json_answer
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.job_docs import BATCH_DOCS, CANCEL_BATCH_DOCS, SUBMIT_BATCH_DOCS
 from omnishot_ray.api.job_requests import read_key, read_new_batch
@@ -30,7 +30,7 @@ def build_batch_routes(jobs: Jobs, config: ApiConfig) -> APIRouter:
         batch, created = await jobs.submit_batch(news, key)
         _, counts = await jobs.get_batch(batch.id)
         headers = {"Location": f"/api/batches/{batch.id}", **NO_STORE}
-        return _json(describe_batch(batch, counts), 202 if created else 200, headers)
+        return json_answer(describe_batch(batch, counts), 202 if created else 200, headers)
 
     @router.get("/api/batches/{id}", **BATCH_DOCS)
     async def get(id: str, request: Request) -> Response:
@@ -38,13 +38,13 @@ def build_batch_routes(jobs: Jobs, config: ApiConfig) -> APIRouter:
         del request
         batch, counts = await jobs.get_batch(id)
         ended = await jobs.find(Filter(_ENDED, batch_id=id, limit=batch.total))
-        return _json(_aggregate(batch, counts, ended), 200, {"Cache-Control": "no-cache"})
+        return json_answer(_aggregate(batch, counts, ended), 200, {"Cache-Control": "no-cache"})
 
     @router.delete("/api/batches/{id}", **CANCEL_BATCH_DOCS)
     async def cancel(id: str, request: Request) -> Response:
         """End what is not finished of a batch."""
         del request
-        return _json(describe_batch(*await jobs.cancel_batch(id)), 200, NO_STORE)
+        return json_answer(describe_batch(*await jobs.cancel_batch(id)))
 
     return router
 
@@ -76,7 +76,3 @@ def _failure(job: Job) -> dict[str, Any]:
 
 def _source(job: Job) -> dict[str, str]:
     return {"url": job.work.url} if job.work.url else {"upload": job.work.digest}
-
-
-def _json(document: Any, status: int, headers: dict[str, str]) -> Response:
-    return Response(orjson.dumps(document), status, headers, media_type=JSON)

@@ -5,12 +5,11 @@ import re
 from functools import partial
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.answers import JSON, NO_STORE
+from omnishot_ray.api.asked import json_answer
 from omnishot_ray.api.body import read_query, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import cache_key
@@ -48,14 +47,14 @@ def build_cache_routes(
     @router.get("/api/cache", **CACHE_DOCS)
     async def stats(_request: Request) -> Response:
         """Hits, misses and sizes of each tier of this gateway."""
-        return _json({"process": os.getpid(), **(front.stats() if front else {})})
+        return json_answer({"process": os.getpid(), **(front.stats() if front else {})})
 
     @router.post("/api/cache/invalidate", **INVALIDATE_DOCS)
     async def invalidate(request: Request) -> Response:
         """Take results out of every tier, by key, by the beginning of keys, or by source."""
         prefix = _read_choice(read_query(request.query_params))
         removed = await front.invalidate(prefix) if front else {}
-        return _json({"removed": removed})
+        return json_answer({"removed": removed})
 
     @router.post("/api/cache/warm", **WARM_DOCS)
     async def warm(request: Request) -> Response:
@@ -82,7 +81,7 @@ def build_cache_routes(
                 results.append(_failed(one.name, outcome, request))
             else:
                 results.append({"name": one.name, "key": key, "cache": cache, "error": None})
-        return _json({"warmed": results})
+        return json_answer({"warmed": results})
 
     return router
 
@@ -103,7 +102,3 @@ def _read_choice(query: dict[str, str]) -> str:
 def _failed(name: str, error: OmnishotError, request: Request) -> dict[str, Any]:
     problem = as_problem(error, request.state.request_id)
     return {"name": name, "key": None, "cache": None, "error": problem}
-
-
-def _json(document: Any) -> Response:
-    return Response(orjson.dumps(document), headers=NO_STORE, media_type=JSON)

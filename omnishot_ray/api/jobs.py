@@ -3,12 +3,12 @@
 from time import time
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from omnishot_ray.api.answers import JSON, NO_STORE
+from omnishot_ray.api.answers import NO_STORE
+from omnishot_ray.api.asked import json_answer
 from omnishot_ray.api.body import read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import cache_key, matches
@@ -53,7 +53,7 @@ def build_job_routes(
             faults = tuple(FieldError(name[:80], "unknown") for name in picture.fields)
             raise InvalidParameters("A picture is kept as it is; send it alone.", faults)
         digest = await jobs.upload(picture.data)
-        return _json({"id": digest, "bytes": len(picture.data)}, 201, NO_STORE)
+        return json_answer({"id": digest, "bytes": len(picture.data)}, 201)
 
     @router.post("/api/jobs", status_code=202, **SUBMIT_DOCS)
     async def submit(request: Request) -> Response:
@@ -74,7 +74,7 @@ def build_job_routes(
             "jobs": [describe_job(job, status_of_code) for job in found],
             "next_cursor": cursor,
         }
-        return _json(document, 200, NO_STORE)
+        return json_answer(document)
 
     @router.get("/api/jobs/{id}", **JOB_DOCS)
     async def get(id: str, request: Request) -> Response:
@@ -127,7 +127,7 @@ def build_job_routes(
     @router.get("/api/queue/stats", **STATS_DOCS)
     async def stats(_request: Request) -> Response:
         """How the queue stands."""
-        return _json(describe_stats(await jobs.stats(), time()), 200, NO_STORE)
+        return json_answer(describe_stats(await jobs.stats(), time()))
 
     return router
 
@@ -148,11 +148,7 @@ def _caching(job: Job) -> dict[str, str]:
 
 
 def _job(job: Job, status: int, headers: dict[str, str]) -> Response:
-    return _json(describe_job(job, status_of_code), status, headers)
-
-
-def _json(document: Any, status: int, headers: dict[str, str]) -> Response:
-    return Response(orjson.dumps(document), status, headers, media_type=JSON)
+    return json_answer(describe_job(job, status_of_code), status, headers)
 
 
 _NAMES = {

@@ -3,16 +3,15 @@
 import asyncio
 import re
 from dataclasses import fields
-from typing import Any, NoReturn
+from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from omnishot_ray.api.answers import JSON, NO_STORE
-from omnishot_ray.api.body import read_query
+from omnishot_ray.api.answers import NO_STORE
+from omnishot_ray.api.asked import json_answer, one_of, only, refuse
 from omnishot_ray.api.memory import analyse_memory
 from omnishot_ray.api.metrics_docs import (
     ALERTS_DOCS,
@@ -23,7 +22,7 @@ from omnishot_ray.api.metrics_docs import (
     QUERY_DOCS,
 )
 from omnishot_ray.api.stream import Stream
-from omnishot_ray.errors import EngineUnavailable, FieldError, InvalidParameters
+from omnishot_ray.errors import EngineUnavailable
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import FUNCTIONS, Aggregate, LiveMetrics, Query
 from omnishot_ray.metrics.samples import TABLES
@@ -45,25 +44,27 @@ def build_metrics_routes(metrics: LiveMetrics, config: MetricsConfig) -> APIRout
     @router.get("/api/metrics", **FIGURES_DOCS)
     async def figures(request: Request) -> Response:
         """What the service has done of late: requests, times, queue, caches, processes, errors."""
-        given = _read(request, "window", "group_by", "aggregations")
+        given = only(request, "window", "group_by", "aggregations")
         window_s = read_window(given.get("window", ""), config.window_s, longest_s)
         functions = _names(given.get("aggregations", ""))
-        _refuse_unknown("aggregations", functions, FUNCTIONS)
+        for function in functions:
+            one_of("aggregations", function, FUNCTIONS)
         group_by = _names(given.get("group_by", ""))
-        _refuse_unknown("group_by", group_by, tuple(SHAPES["requests"].labels))
-        return _json(await metrics.snapshot(window_s, group_by, functions))
+        for label in group_by:
+            one_of("group_by", label, tuple(SHAPES["requests"].labels))
+        return json_answer(await metrics.snapshot(window_s, group_by, functions))
 
     @router.get("/api/metrics/query", **QUERY_DOCS)
     async def query(request: Request) -> Response:
         """Any aggregates of any table, as JSON or as an Arrow stream by `Accept`."""
         names = ("table", "window", "group_by", "aggregations", "where", "step")
-        asked = read_question(_read(request, *names), config.window_s, longest_s)
+        asked = read_question(only(request, *names), config.window_s, longest_s)
         return _table(request, await metrics.query(asked))
 
     @router.get("/api/metrics/export", **EXPORT_DOCS)
     async def export(request: Request) -> Response:
         """The newest samples of a table as they came, as JSON or as an Arrow stream by `Accept`."""
-        given = _read(request, "table", "window")
+        given = only(request, "table", "window")
         table = _table_of(given)
         window_s = read_window(given.get("window", ""), _EXPORT_WINDOW_S, longest_s)
         return _table(request, await metrics.samples(table, window_s))
@@ -71,15 +72,15 @@ def build_metrics_routes(metrics: LiveMetrics, config: MetricsConfig) -> APIRout
     @router.get("/api/memory-analysis", **MEMORY_DOCS)
     async def memory(request: Request) -> Response:
         """Memory of each process, its trend, and whether it leaks."""
-        given = _read(request, "window")
+        given = only(request, "window")
         window_s = read_window(given.get("window", ""), _MEMORY_WINDOW_S, longest_s)
-        return _json(await analyse_memory(metrics, window_s))
+        return json_answer(await analyse_memory(metrics, window_s))
 
     @router.get("/api/alerts", **ALERTS_DOCS)
     async def alerts(request: Request) -> Response:
         """Alerts that are active, then those resolved of late."""
-        _read(request)
-        return _json({"alerts": await metrics.alerts()})
+        only(request)
+        return json_answer({"alerts": await metrics.alerts()})
 
     @router.get("/metrics", **PROMETHEUS_DOCS)
     async def prometheus(request: Request) -> Response:
@@ -106,7 +107,7 @@ def read_window(text: str, default_s: float, longest_s: float, name: str = "wind
     found = _WINDOW.fullmatch(text)
     seconds = float(found[1]) * _SECONDS[found[2] or "s"] if found else 0.0
     if not 1.0 <= seconds <= longest_s:
-        _refuse(name, f"from 1s to {longest_s / 86_400:g}d, such as 90s, 5m, 2h or 7d")
+        raise refuse(name, f"from 1s to {longest_s / 86_400:g}d, such as 90s, 5m, 2h or 7d")
     return seconds
 
 
@@ -121,11 +122,11 @@ def read_question(given: dict[str, str], default_s: float, longest_s: float) -> 
     for part in _names(given.get("where", "")):
         column, _, values = part.partition(":")
         if column not in known or column == "at_s":
-            _refuse("where", f"{table} has no label {column[:40]!r}")
+            raise refuse("where", f"{table} has no label {column[:40]!r}")
         words = values.split("|")
         is_text = known[column] is str
         if not is_text and not all(re.fullmatch(r"-?[0-9]{1,15}", word) for word in words):
-            _refuse("where", f"{column} has whole numbers, parted by |")
+            raise refuse("where", f"{column} has whole numbers, parted by |")
         where[column] = tuple(words) if is_text else tuple(map(int, words))
     aggregates = []
     for part in _names(given.get("aggregations", "") or "count"):
@@ -148,35 +149,11 @@ def _absence(accept: str) -> tuple[bytes, str]:
 
 
 def _table_of(given: dict[str, str]) -> str:
-    table = given.get("table", "requests")
-    _refuse_unknown("table", (table,), tuple(TABLES))
-    return table
+    return one_of("table", given.get("table", "requests"), tuple(TABLES))
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _read(request: Request, *known: str) -> dict[str, str]:
-    given = read_query(request.query_params)
-    unknown = tuple(
-        FieldError(name, f"unknown; known: {', '.join(known)}")
-        for name in given
-        if name not in known
-    )
-    if unknown:
-        raise InvalidParameters("There are parameters that mean nothing here.", unknown)
-    return given
-
-
-def _refuse_unknown(name: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for value in given:
-        if value not in known:
-            _refuse(name, f"{value[:40]!r} is none of {', '.join(known)}")
-
-
-def _refuse(name: str, detail: str) -> NoReturn:
-    raise InvalidParameters(f"{name}: {detail}.", (FieldError(name, detail),))
 
 
 def _table(request: Request, table: Any) -> Response:
@@ -185,10 +162,6 @@ def _table(request: Request, table: Any) -> Response:
         from omnishot_ray.metrics.streams import to_stream  # noqa: PLC0415
 
         return Response(to_stream(table), headers=NO_STORE | {"Vary": "Accept"}, media_type=ARROW)
-    response = _json({"columns": table.column_names, "rows": table.to_pylist()})
+    response = json_answer({"columns": table.column_names, "rows": table.to_pylist()})
     response.headers["Vary"] = "Accept"
     return response
-
-
-def _json(document: Any) -> Response:
-    return Response(orjson.dumps(document), headers=NO_STORE, media_type=JSON)

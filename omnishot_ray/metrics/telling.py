@@ -3,10 +3,6 @@
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import http.client
 import logging
 import queue
@@ -16,10 +12,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from time import time
 from typing import Any
 
 import orjson
+from standardwebhooks.webhooks import Webhook
 
 from omnishot_ray.metrics.alerts import Alert, AlertConfig
 
@@ -45,27 +41,12 @@ def log_alert(alert: Alert) -> None:
         logger.info("alert %s is over (%s) after %.0f s", alert.name, alert.reason, lasted_s)
 
 
-def sign(message_id: str, timestamp: int, body: bytes, secret: str) -> str:
-    """The `webhook-signature` of a message: `v1,` and HMAC-SHA256 in base64.
-
-    Raises:
-        ValueError: the secret is not `whsec_` and base64.
-    """
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        raise ValueError("the secret of a webhook is whsec_ and base64") from None
-    signed = b"%s.%d.%s" % (message_id.encode(), timestamp, body)
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-
-
-class Webhook:
+class AlertWebhook:
     """Posts alerts, one after the other, on a thread of its own. `tell` never waits."""
 
     def __init__(self, config: AlertConfig, pauses_s: Sequence[float] = _PAUSES_S) -> None:
-        sign("check", 0, b"", config.webhook_secret)
+        self._signer = Webhook(config.webhook_secret)
         self._url = config.webhook_url
-        self._secret = config.webhook_secret
         self._pauses_s = tuple(pauses_s)
         self._waiting: queue.Queue[Alert] = queue.Queue(_MOST_WAITING)
         self._opener = urllib.request.build_opener(_NoRedirects)
@@ -118,12 +99,12 @@ class Webhook:
 
     def _attempt(self, message_id: str, body: bytes) -> int:
         """The status of the answer; 0 without one."""
-        timestamp = int(time())
+        now = datetime.now(UTC)
         headers = {
             "Content-Type": "application/json",
             "webhook-id": message_id,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign(message_id, timestamp, body, self._secret),
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._signer.sign(message_id, now, body.decode()),
         }
         request = urllib.request.Request(self._url, body, headers)
         try:

@@ -4,7 +4,7 @@ from typing import Any
 
 from omnishot_ray.metrics.alerts import AlertBook, AlertConfig
 from omnishot_ray.metrics.store import MetricStore
-from omnishot_ray.metrics.telling import Webhook, log_alert
+from omnishot_ray.metrics.telling import AlertWebhook, log_alert
 
 
 class AlertWatch:
@@ -13,7 +13,7 @@ class AlertWatch:
     def __init__(self, config: AlertConfig) -> None:
         self._every_s = config.every_s
         self._book = AlertBook(config)
-        self._webhook = Webhook(config) if config.webhook_url else None
+        self._webhook = AlertWebhook(config) if config.webhook_url else None
         self._due_s = 0.0
 
     def evaluate(self, store: MetricStore, now_s: float) -> None:

@@ -23,7 +23,7 @@ from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.rules import parse_rule
 from omnishot_ray.metrics.samples import GaugeSample
 from omnishot_ray.metrics.streams import columns
-from omnishot_ray.metrics.telling import Webhook, log_alert, sign
+from omnishot_ray.metrics.telling import AlertWebhook, log_alert
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 RULE = parse_rule("queue warning max gauges.waiting > 20 over 30s for 10s clear 15")
@@ -229,19 +229,6 @@ def test_the_log_says_when_it_begins_and_ends(
     ]
 
 
-def test_the_signature_is_that_of_the_scheme() -> None:
-    # The example of standardwebhooks.com, "Verifying signatures".
-    body = b'{"test": 2432232314}'
-    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    signature = sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body, secret)
-    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-
-
-def test_a_secret_that_is_no_base64() -> None:
-    with pytest.raises(ValueError, match="whsec_ and base64"):
-        sign("x", 0, b"", "whsec_?")
-
-
 class Receiver:
     """A web server that answers with the statuses it was given, then with 200."""
 
@@ -277,8 +264,8 @@ def begun(name: str = "queue") -> Alert:
     return Alert("0123", name, "warning", "max gauges.waiting", 20.0, 50.0, 50.0, 0.0, 10.0)
 
 
-def webhook(url: str, pauses_s: tuple[float, ...] = (0.01, 0.01)) -> Webhook:
-    return Webhook(AlertConfig(webhook_url=url, webhook_secret=SECRET), pauses_s)
+def webhook(url: str, pauses_s: tuple[float, ...] = (0.01, 0.01)) -> AlertWebhook:
+    return AlertWebhook(AlertConfig(webhook_url=url, webhook_secret=SECRET), pauses_s)
 
 
 @pytest.mark.timeout(60)

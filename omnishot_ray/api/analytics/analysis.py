@@ -21,7 +21,7 @@ from omnishot_ray.api.analytics.analysis_docs import (
     SUMMARY_DOCS,
     TRENDS_DOCS,
 )
-from omnishot_ray.api.analytics.asked import json_answer, one_of, only, read_window, refuse
+from omnishot_ray.api.asked import json_answer, one_of, only, read_window, refuse
 from omnishot_ray.metrics.analysis.anomalies import find_anomalies
 from omnishot_ray.metrics.analysis.costs import Prices, price
 from omnishot_ray.metrics.analysis.impact import FEWEST_STEPS, compare

@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from omnishot_ray.api.analytics.asked import json_answer, one_of, only, read_window
 from omnishot_ray.api.analytics.bodies import KINDS, Kind
 from omnishot_ray.api.analytics.bounds import Quota
 from omnishot_ray.api.analytics.config import AnalyticsConfig
@@ -23,6 +22,7 @@ from omnishot_ray.api.analytics.docs import (
 from omnishot_ray.api.analytics.figures import read_funnel, read_health, read_performance
 from omnishot_ray.api.analytics.intake import Intake
 from omnishot_ray.api.analytics.snippet import read_script
+from omnishot_ray.api.asked import json_answer, one_of, only, read_window
 from omnishot_ray.api.body import read_bytes
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.negotiation import list_header

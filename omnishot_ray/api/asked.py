@@ -1,6 +1,7 @@
 """Reading what is asked in an address, and answering JSON."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -31,11 +32,8 @@ def read_window(text: str) -> float:
 def only(request: Request, *names: str) -> dict[str, str]:
     """The query parameters, of these names and no other. Raises `InvalidParameters`."""
     said = read_query(request.query_params)
-    unknown = tuple(
-        FieldError(name, f"unknown; known: {', '.join(names)}")
-        for name in said
-        if name not in names
-    )
+    known = f"known: {', '.join(names)}" if names else "there are none here"
+    unknown = tuple(FieldError(name, f"unknown; {known}") for name in said if name not in names)
     if unknown:
         raise InvalidParameters(f"{unknown[0].name[:80]}: {unknown[0].detail}.", unknown)
     return said
@@ -53,6 +51,8 @@ def refuse(name: str, detail: str) -> InvalidParameters:
     return InvalidParameters(f"{name}: {detail}.", (FieldError(name, detail),))
 
 
-def json_answer(document: Any, status: int = 200) -> Response:
-    """A document that no cache keeps."""
-    return Response(orjson.dumps(document), status, NO_STORE, JSON)
+def json_answer(
+    document: Any, status: int = 200, headers: Mapping[str, str] = NO_STORE
+) -> Response:
+    """A document that no cache keeps, unless the headers say otherwise."""
+    return Response(orjson.dumps(document), status, headers, JSON)
