@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import pybreaker
+from omnishot_ray.frugal import hidden
+
+with hidden("redis"):
+    import pybreaker
 
 logger = logging.getLogger(__name__)
 

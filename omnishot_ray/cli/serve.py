@@ -157,9 +157,9 @@ def _controller_runs() -> bool:
 
 
 def _import_app() -> None:
-    from omnishot_ray.serving.frugal import pandas_hidden
+    from omnishot_ray.frugal import hidden
 
-    with pandas_hidden():
+    with hidden("pandas"):
         import omnishot_ray.app  # noqa: F401
 
 

@@ -10,11 +10,11 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from omnishot_ray.errors import EngineUnavailable, OmnishotError
+from omnishot_ray.frugal import spare_arrow_pandas
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.recorder import Recorder
 from omnishot_ray.metrics.samples import Sample
-from omnishot_ray.serving.frugal import spare_arrow_pandas
 from omnishot_ray.serving.pulse import Pulse
 from omnishot_ray.serving.resources import Watch
 from omnishot_ray.telemetry.config import LogConfig

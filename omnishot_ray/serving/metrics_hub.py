@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from omnishot_ray.errors import OmnishotError
+from omnishot_ray.frugal import spare_arrow_pandas
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.hub import Hub
 from omnishot_ray.metrics.query import Query
 from omnishot_ray.metrics.samples import Sample
 from omnishot_ray.metrics.streams import columns, to_stream
-from omnishot_ray.serving.frugal import spare_arrow_pandas
 from omnishot_ray.serving.pulse import Pulse
 from omnishot_ray.serving.resources import Neighbours, Watch
 from omnishot_ray.telemetry.config import LogConfig

@@ -1,5 +1,8 @@
 """What Ray's workers import while Ray itself still starts (`RAY_preload_python_modules`).
 
+The service's own modules are not among them: half of the workers become processes of Serve itself,
+in each of which they would be 17 MB that nobody uses.
+
 A fifth of a core-second of each worker's imports would be the garbage collector looking at modules
 that stay for good, so it rests until they are there, and never looks at them again.
 
@@ -10,12 +13,11 @@ import gc
 import os
 from importlib import import_module
 
-from omnishot_ray.serving.frugal import pandas_hidden
+from omnishot_ray.frugal import hidden
 
 if "OMNIPRELOAD_NOTHING" not in os.environ:
     gc.disable()
-    with pandas_hidden():
+    with hidden("pandas"):
         import_module("ray.serve._private.replica")
-        import_module("omnishot_ray.app")
     gc.freeze()
     gc.enable()

@@ -1,4 +1,4 @@
-"""Processes of the service go without pandas, and nobody else is kept from it."""
+"""Processes of the service go without what they do not use, and nobody else is kept from it."""
 
 import importlib.util
 import subprocess
@@ -6,14 +6,10 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("pandas") is None, reason="there is no pandas to be kept out"
-)
-
-PROGRAM = """
+PANDAS = """
 import sys
-from omnishot_ray.serving.frugal import pandas_hidden, spare_arrow_pandas
-with pandas_hidden():
+from omnishot_ray.frugal import hidden, spare_arrow_pandas
+with hidden("pandas"):
     import ray.serve
 spare_arrow_pandas()
 import pyarrow
@@ -23,5 +19,20 @@ import pandas
 """
 
 
+CIRCUIT = """
+import sys
+import omnishot_ray.circuit
+assert "redis" not in sys.modules, "redis was imported"
+import redis
+"""
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pandas") is None, reason="there is no pandas to be kept out"
+)
 def test_serve_and_arrow_find_no_pandas_and_others_do() -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", PANDAS], check=True, timeout=100)
+
+
+def test_circuits_bring_no_redis_client() -> None:
+    subprocess.run([sys.executable, "-c", CIRCUIT], check=True, timeout=100)
