@@ -230,24 +230,33 @@ def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
 
 
 def measure_overload(photos: Mapping[str, images.Photo]) -> list[Figure]:
-    """Ten times what can be done, for a minute; without cheaper renditions, to compare like."""
+    """Ten times what can be done, for a minute; without cheaper renditions, to compare like.
+
+    What can be done is measured before and after: a machine's own speed moves within minutes.
+    """
     jpeg = photos["800"].path.read_bytes()
 
-    async def run(url: str) -> tuple[Seen, Seen, Seen]:
-        await closed(url, jpeg, 8, 4)
+    async def stand(url: str) -> tuple[float, Seen]:
         peak = await closed(url, jpeg, 8, 10)
-        knee = await opened(url, jpeg, 0.95 * peak.per_second, 15)
-        return peak, knee, await opened(url, jpeg, 10 * peak.per_second, 60)
+        return peak.per_second, await opened(url, jpeg, 0.95 * peak.per_second, 15)
+
+    async def run(url: str) -> tuple[float, Seen, Seen]:
+        await closed(url, jpeg, 8, 4)
+        before, knee = await stand(url)
+        over = await opened(url, jpeg, 10 * before, 60)
+        after, knee_after = await stand(url)
+        knee.seconds += knee_after.seconds
+        return (before + after) / 2, knee, over
 
     with service(RESIZERS__MIN_REPLICAS="2", DISPATCH__OVERLOAD__DEGRADE="false") as server:
         peak, knee, over = uvloop.run(run(f"{server.url}{SLOW}"))
-    share = over.per_second / peak.per_second
+    share = over.per_second / peak
     ratio = over.quantile_ms(0.99) / knee.quantile_ms(0.99)
     others = {status: count for status, count in over.statuses.items() if status not in (200, 429)}
     return [
         Figure(
             "10× overload for 60 s, goodput",
-            f"{over.per_second:.1f}/s of {peak.per_second:.1f}/s at the peak: {share:.0%}; "
+            f"{over.per_second:.1f}/s of {peak:.1f}/s before and after: {share:.0%}; "
             f"429: {over.statuses[429]:,}, other: {others or 0}, broken: {over.broken}",
             "≥ 90 %",
             share >= 0.9 and not others and not over.broken,

@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -229,16 +230,18 @@ def measure_nodes(plan: Plan) -> Part:
                 marks.append(("added", time()))
 
         run = run_shape(shape, f"http://127.0.0.1:{port}", mix, decode_every=100, on_progress=note)
-    lines = ["| | right/s | p95 ms | wrong |", "|---|---:|---:|---:|"]
+    lines = ["| | right/s | p95 ms | 429 | wrong | what |", "|---|---:|---:|---:|---:|---|"]
     edges = [run.started_at, *(at_s for _, at_s in marks), run.started_at + shape.seconds]
     for number, name in enumerate(("two nodes", "one killed", "another there")[: len(edges) - 1]):
         from_s, until_s = edges[number], edges[number + 1]
         within = [one for one in run.answers if from_s <= one.at_s < until_s]
         right = sorted(one.ms for one in within if one.is_right)
         p95 = right[int(0.95 * (len(right) - 1))] if right else 0.0
-        wrong = sum(not one.is_right for one in within)
+        shed = sum(one.is_shed for one in within)
+        wrong = Counter(one.problem for one in within if not one.is_right and not one.is_shed)
+        what = ", ".join(f"{count} {problem}" for problem, count in wrong.most_common())
         rate = len(right) / max(until_s - from_s, 1e-9)
-        lines.append(f"| {name} | {rate:.1f} | {p95:.0f} | {wrong} |")
+        lines.append(f"| {name} | {rate:.1f} | {p95:.0f} | {shed} | {wrong.total()} | {what} |")
     return Part("Nodes", lines)
 
 

@@ -33,12 +33,15 @@ class Thread:
         """Pieces of work that have not begun."""
         return len(self._turn.queue)
 
-    def run(self, ms: float) -> Iterator[Any]:
-        """A process of simpy: wait for the thread, then for the core, work."""
+    def run(self, ms: float, calm: float | None = None) -> Iterator[Any]:
+        """A process of simpy: wait for the thread, then for the core, work.
+
+        `calm` is this work's own, where it is known.
+        """
         with self._turn.request() as turn:
             yield turn
             self.busy_ms += ms
-            yield from self.node.occupy(self, ms)
+            yield from self.node.occupy(self, ms, calm)
 
 
 class Node:
@@ -64,7 +67,7 @@ class Node:
         self._least_ms = 0.0
         self.alive = True
 
-    def occupy(self, thread: Thread, ms: float) -> Iterator[Any]:
+    def occupy(self, thread: Thread, ms: float, calm: float | None = None) -> Iterator[Any]:
         """Be on a core for so long."""
         if self._pool is None:
             yield self.env.timeout(ms)
@@ -76,7 +79,7 @@ class Node:
                 while ms > 0:
                     self._least_ms = max(self._least_ms, thread.virtual_ms)
                     part = min(ms, _SLICE_MS)
-                    takes_ms = part * self._factor()
+                    takes_ms = part * self._factor(self._calm if calm is None else calm)
                     yield self.env.timeout(takes_ms)
                     self._done_ms += takes_ms
                     thread.virtual_ms += takes_ms / thread.weight
@@ -84,11 +87,11 @@ class Node:
                     if self._pool.queue and self._pool.queue[0].priority < thread.virtual_ms:
                         break  # another has had less
 
-    def _factor(self) -> float:
+    def _factor(self, calm: float) -> float:
         """How much longer work takes that begins now."""
         passed_ms = float(self.env.now) - self._seen_at
         if passed_ms > 0:
             share = min(1.0, self._done_ms / (self.cores * passed_ms))
             self._used += -math.expm1(-passed_ms / _MEMORY_MS) * (share - self._used)
             self._seen_at, self._done_ms = float(self.env.now), 0.0
-        return self._calm + (self._busy - self._calm) * self._used
+        return calm + (self._busy - calm) * self._used

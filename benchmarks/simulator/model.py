@@ -98,6 +98,7 @@ class _Work:
     done: simpy.Event
     priority: int = _PRIORITY
     data: bytes = b""
+    calm: float | None = None
 
 
 class _Outcome:
@@ -143,10 +144,10 @@ class _Gateway:
             self.service.answers.hits += 1
             return RIGHT
         if work.cost_ms < config.loop_ms:
-            yield from self.loop.run(work.takes_ms)
+            yield from self.loop.run(work.takes_ms, work.calm)
         elif work.cost_ms < config.inline_ms and self._has_room(work.cost_ms):
             self.inline_ms += work.cost_ms
-            yield from self.inline.run(work.takes_ms)
+            yield from self.inline.run(work.takes_ms, work.calm)
             self.inline_ms -= work.cost_ms
         else:
             how = yield from self._pooled(work)
@@ -209,7 +210,8 @@ class _Gateway:
         yield from replica.thread.run(times.hop_far_ms)
         for waiting in batch:
             if replica.node.alive:
-                yield from replica.thread.run(waiting.task.takes_ms)  # type: ignore[union-attr]
+                task: _Work = waiting.task  # type: ignore[assignment]
+                yield from replica.thread.run(task.takes_ms, task.calm)
         self.out[replica] -= 1
         self.drain.end(sum(waiting.cost_ms for waiting in batch))
         now_s = self.now_s()
@@ -305,6 +307,7 @@ class Service:
         gateway.open += 1
         urgent = bool(self.layout.urgent) and self.chance.random() < self.layout.urgent
         work = _Work(ask, cost_ms, takes_ms, self.env.event(), data=ask.picture.data)
+        work.calm = self.times.calm_of.get(ask.kind)
         work.priority = _URGENT if urgent else _PRIORITY
         how = yield from gateway.serve(work)
         gateway.open -= 1

@@ -53,6 +53,8 @@ class Times:
     busy: float = 1.0
     """How much longer work takes in the service than by itself, again and again: on cores that have
     just had nothing to do, and on such that have no rest."""
+    calm_of: Mapping[str, float] = field(default_factory=dict)
+    """`calm` by kind of request: what goes through much memory finds more of it cold."""
     noise: float = NOISE
     """Standard deviation of the logarithm of a task's time over its mean."""
 

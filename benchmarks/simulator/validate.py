@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from time import sleep
 from urllib.parse import urlsplit
 
@@ -50,7 +50,9 @@ _LARGE = Mix({"photo": 1, "webp": 1, "platform": 1}, reuse=0.0)
 """Pixels that a gateway makes itself."""
 _BUSY_USERS = 6
 """For each core."""
-_CALM_REQUESTS, _CALM_S = 100, 0.05
+_CALM_REQUESTS, _CALM_S = 200, 0.05
+_NOBODY = 1_000_000
+"""A number that no visitor of a load has."""
 _ENGINE = frozenset({"decode", "transform", "encode"})
 
 
@@ -130,20 +132,29 @@ def calibrate(url: str, pid: int, cores: int, engine: dict[str, float], seconds:
     busy = measure(url, pid, _LARGE, _BUSY_USERS * cores, seconds, idle)
     pixels, megabytes = mean_work(_LARGE, engine, busy)
     factor = (busy["service_ms"] - edge_ms - plain.byte_ms * megabytes) / pixels
+    calm = measure_calm(url, engine)
     return replace(
         plain,
         edge_ms=round(edge_ms, 3),
         client_ms=round(small["client_ms"], 3),
         background=round(idle, 3),
-        calm=round(measure_calm(url, engine), 3),
+        calm=round(median(calm.values()), 3),
+        calm_of=calm,
         # Below one it tells of what the service does by itself and leaves while busy.
         busy=round(max(1.0, factor), 3),
     )
 
 
-def measure_calm(url: str, engine: dict[str, float]) -> float:
-    """How much longer the engine takes when one request comes after the other, by the clock."""
-    asks, took, alone = Traffic(drawn_library(), _LARGE).visitor(0), 0.0, 0.0
+def measure_calm(url: str, engine: dict[str, float]) -> dict[str, float]:
+    """How much longer the engine takes when one request comes after the other, by the clock.
+
+    By kind of request.
+    """
+    mix = replace(mix_of("usual"), reuse=0.0)
+    mix = replace(mix, weights=dict.fromkeys(mix.weights, 1))
+    # A visitor of its own: what those of the loads have asked for is in the caches.
+    asks = Traffic(drawn_library(), mix).visitor(_NOBODY)
+    took, alone = Counter[str](), Counter[str]()
     with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
         for number in range(_CALM_REQUESTS):
             ask = next(asks)
@@ -152,13 +163,15 @@ def measure_calm(url: str, engine: dict[str, float]) -> float:
             connection.request("POST", ask.path, body, {"Content-Type": content_type})
             answer = connection.getresponse()
             answer.read()
-            if number >= _CALM_REQUESTS // 5:  # the first ones warm up
+            if answer.headers["X-Cache"] != "miss":
+                raise SystemExit(f"a calm request was not made: {answer.status} {ask.path}")
+            if number >= _CALM_REQUESTS // 10:  # the first ones warm up
                 stages = [
                     part.split(";dur=") for part in answer.headers["Server-Timing"].split(", ")
                 ]
-                took += sum(float(ms) for stage, ms in stages if stage in _ENGINE)
-                alone += engine.get(name_of(ask), estimate(ask))
-    return took / alone
+                took[ask.kind] += sum(float(ms) for stage, ms in stages if stage in _ENGINE)
+                alone[ask.kind] += engine.get(name_of(ask), estimate(ask))
+    return {kind: round(took[kind] / alone[kind], 3) for kind in alone}
 
 
 def mean_work(mix: Mix, engine: dict[str, float], seen: Mapping[str, float]) -> tuple[float, float]:
@@ -247,6 +260,7 @@ def main() -> int:
 
 
 def _page(rows: Sequence[Compared], times: Times) -> str:
+    by_kind = ", ".join(f"{kind} {calm:g}" for kind, calm in sorted(times.calm_of.items()))
     return "\n".join(
         [
             machine.page_head("The simulation beside the running service"),
@@ -256,7 +270,8 @@ def _page(rows: Sequence[Compared], times: Times) -> str:
             f"Beside the pixels a request took {times.edge_ms:g} core-ms of the service and "
             f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone; "
             f"idle, the service took {times.background:g} cores. The engine took {times.calm:g} "
-            f"times as long in a service at rest as by itself, {times.busy:g} in a busy one.",
+            f"times as long in a service at rest as by itself ({by_kind}), {times.busy:g} in a "
+            "busy one.",
             "",
         ]
     )
