@@ -30,6 +30,7 @@ WARM_S = 5.0
 _USUAL = without(MIXES["usual"], {"job"})
 _FRESH = replace(_USUAL, reuse=0.0)
 _SMALL = Mix({"thumbnail": 3, "upload": 1}, reuse=0.0)
+_MANY = Mix({"variants": 1}, reuse=0.0)
 _DEAR = Mix({"photo": 2, "webp": 2, "variants": 1}, reuse=0.0)
 
 
@@ -61,6 +62,8 @@ _POOLED = {"dispatch.inline_ms": "0"}
 SETTINGS = (
     Setting("dispatch.inline_ms", ("100", "0", "20", "400"), _FRESH, 8),
     Setting("dispatch.loop_ms", ("4", "0", "12"), _SMALL, 8),
+    Setting("dispatch.split_ms", ("150", "100000"), _MANY, 1),
+    Setting("dispatch.overload.degrade", ("true", "false"), _DEAR, 60, _POOLED),
     Setting("gateways.replicas", ("2", "1", "4"), _FRESH, 8),
     Setting("dispatch.queue.batch_ms", ("60", "1", "240"), _SMALL, 16, _POOLED),
     Setting("dispatch.queue.max_waiting_s", ("5", "1", "15"), _DEAR, 60, _POOLED),
