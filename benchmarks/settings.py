@@ -63,7 +63,7 @@ SETTINGS = (
     Setting("dispatch.inline_ms", ("100", "0", "20", "400"), _FRESH, 8),
     Setting("dispatch.loop_ms", ("4", "0", "12"), _SMALL, 8),
     Setting("dispatch.split_ms", ("150", "100000"), _MANY, 1),
-    Setting("dispatch.overload.degrade", ("true", "false"), _DEAR, 60, _POOLED),
+    Setting("dispatch.overload.degrade", ("1", "0"), _DEAR, 60, _POOLED),
     Setting("gateways.replicas", ("2", "1", "4"), _FRESH, 8),
     Setting("dispatch.queue.batch_ms", ("60", "1", "240"), _SMALL, 16, _POOLED),
     Setting("dispatch.queue.max_waiting_s", ("5", "1", "15"), _DEAR, 60, _POOLED),
