@@ -1,12 +1,13 @@
 """`omnishot batch` beside its own engine, a Pillow script, a sharp script and img2dataset.
 
-    python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 …] [--effort 4] > FILE.md
+    python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 …] [--effort 4]
+        [--to folder] > FILE.md
 
 One tar of 1-megapixel JPEGs, each with bytes of its own; renditions of the same widths, format and
-quality of each, written to files (img2dataset makes one alone). They take turns; of each the median
-of all rounds is shown. `whole` counts from the start of the command to its end, `work` without the
-start of Ray or the interpreter (ours: from the first picture read to the last shard committed;
-scripts time themselves).
+quality of each, written to files (img2dataset makes one alone; ours to what `--to` says). They take
+turns; of each the median of all rounds is shown. `whole` counts from the start of the command to
+its end, `work` without the start of Ray or the interpreter (ours: from the first picture read to
+the last shard committed; scripts time themselves).
 The engine is `process` on pictures in memory, in as many processes as there are cores.
 """
 
@@ -39,6 +40,7 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.batch_peers.environment import clean, interpreter
 from benchmarks.peers.images import DATA, with_comment
+from omnishot_ray.batch.job import OUTPUT_KINDS
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import process
@@ -83,13 +85,15 @@ def make_archive(path: Path, number: int) -> None:
             archive.addfile(item, io.BytesIO(data))
 
 
-def run_ours(archive: Path, out: Path, widths: Sequence[int], cores: int, effort: int) -> Measured:
+def run_ours(
+    archive: Path, out: Path, widths: Sequence[int], cores: int, effort: int, to: str
+) -> Measured:
     """The command, as a user types it."""
     wanted = archive.with_suffix(".yaml")
     wanted.write_text(json.dumps(variants_of(widths, effort)))  # which is YAML
     command = [
         sys.executable, "-m", "omnishot_ray.cli", "batch", str(archive), str(out),
-        "--variants", str(wanted), "--workers", str(cores),
+        "--variants", str(wanted), "--workers", str(cores), "--to", to,
     ]  # fmt: skip
     began = perf_counter()
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -243,6 +247,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--widths", type=int, nargs="+", default=[400])
     parser.add_argument("--effort", type=int, default=4)
+    parser.add_argument("--to", choices=OUTPUT_KINDS, default="folder")
     parser.add_argument("--without-peers", action="store_true", help="ours and its engine alone")
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
     given = parser.parse_args()
@@ -257,7 +262,7 @@ def _compare(folder: Path, given: argparse.Namespace, cores: int) -> None:
     make_archive(archive, number)
     contestants: dict[str, Callable[[Path], Measured]] = {
         "engine alone": lambda _: run_engine(archive, widths, cores, effort),
-        "omnishot batch": lambda out: run_ours(archive, out, widths, cores, effort),
+        "omnishot batch": lambda out: run_ours(archive, out, widths, cores, effort, given.to),
     }
     if not given.without_peers:
         contestants |= _peers(archive, widths, cores)
@@ -274,8 +279,8 @@ def _compare(folder: Path, given: argparse.Namespace, cores: int) -> None:
     print(machine.page_head("Batch beside scripts"))
     print(
         f"{number} JPEGs of {SIDE[0]}×{SIDE[1]} in a tar of {archive.stat().st_size / 1e6:.0f} MB "
-        f"→ {_listed(widths)} px JPEG, quality {QUALITY}; median of {rounds} rounds, "
-        f"{cores} cores.\n"
+        f"→ {_listed(widths)} px JPEG, quality {QUALITY}, to {given.to}; "
+        f"median of {rounds} rounds, {cores} cores.\n"
     )
     ours = _median(runs["omnishot batch"], "work")
     print("| | work, s | whole, s | pictures/s | bytes each | omnishot / it | worker, MB |")
