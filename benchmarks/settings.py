@@ -10,10 +10,12 @@ run. All of it takes about half an hour on a machine that does nothing else.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -59,16 +61,22 @@ def variable(name: str) -> str:
 
 
 _POOLED = {"dispatch.inline_ms": "0"}
+_STORED = {"cache.memory_bytes": "0", "cache.storage_uri": "file://{folder}"}
+"""`{folder}` is an empty one for each run."""
 SETTINGS = (
     Setting("dispatch.inline_ms", ("100", "0", "20", "400"), _FRESH, 8),
     Setting("dispatch.loop_ms", ("4", "0", "12"), _SMALL, 8),
     Setting("dispatch.split_ms", ("150", "100000"), _MANY, 1),
     Setting("dispatch.overload.degrade", ("1", "0"), _DEAR, 60, _POOLED),
+    Setting("dispatch.overload.above", ("0.5", "0.15", "0.9"), _DEAR, 20, _POOLED),
+    Setting("dispatch.overload.below", ("0.1", "0.02", "0.4"), _DEAR, 20, _POOLED),
+    Setting("dispatch.overload.after_s", ("2", "0", "10"), _DEAR, 20, _POOLED),
     Setting("gateways.replicas", ("2", "1", "4"), _FRESH, 8),
     Setting("dispatch.queue.batch_ms", ("60", "1", "240"), _SMALL, 16, _POOLED),
     Setting("dispatch.queue.max_waiting_s", ("5", "1", "15"), _DEAR, 60, _POOLED),
     Setting("dispatch.queue.standing_s", ("0.3", "0.1", "2"), _DEAR, 60, _POOLED),
     Setting("cache.memory_bytes", ("134217728", "1000000", "536870912"), _USUAL, 8),
+    Setting("cache.max_entry_bytes", ("16777216", "20000"), _USUAL, 8, _STORED),
     Setting("MALLOC_ARENA_MAX", ("2", "1", "16"), _FRESH, 8, plain=True),
     Setting("MALLOC_MMAP_THRESHOLD_", ("33554432", "131072"), _FRESH, 8, plain=True),
     Setting("MALLOC_TRIM_THRESHOLD_", ("67108864", "131072"), _FRESH, 8, plain=True),
@@ -90,8 +98,12 @@ def measure(setting: Setting, value: str, seconds: float) -> Figures:
     """The service with this value under the load of the setting."""
     stages = (Stage(setting.users, WARM_S), Stage(setting.users, seconds))
     shape = Shape("settings", setting.name, stages, Thresholds(), think_s=0.0)
-    service = own_service(setting.environment(value))
-    with service as (url, pid), Watch(psutil.Process(pid)) as watch:
+    with ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory())
+        environment = setting.environment(value)
+        given = {name: text.replace("{folder}", folder) for name, text in environment.items()}
+        url, pid = stack.enter_context(own_service(given))
+        watch = stack.enter_context(Watch(psutil.Process(pid)))
         run = run_shape(shape, url, setting.mix, decode_every=200)
     step = build_report(run, watch.seen, {})["steps"][1]
     if step["failures"] > step["shed"]:

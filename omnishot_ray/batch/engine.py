@@ -3,7 +3,8 @@
 A thread cannot be stopped and a crash in native code cannot be caught. So a worker keeps one child,
 hands it pictures through a pipe, the next while it still works on the one before, and ends it when
 a picture takes too long. What ended the child is tried once more, alone in a fresh one. What a file
-of this machine holds, the child reads for itself.
+of this machine holds, the child reads for itself, and what is to become a file it writes: through
+the pipe go places and sizes.
 """
 
 import hashlib
@@ -17,15 +18,16 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe
 from time import monotonic, perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from omnishot_ray.batch.spans import Fault, Span, SpanReader
 from omnishot_ray.errors import EngineUnavailable, OmnishotError, TaskTimeout
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.pipeline import Rendition, Result
 from omnishot_ray.protocol import ImageTask, Outcome, run_task
 
 _AHEAD = 2
@@ -45,14 +47,44 @@ Source = bytes | Span
 
 
 @dataclass(frozen=True, slots=True)
+class Laid:
+    """A rendition that the child has put into a file, and what it put there."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What became of a picture; of one that the child read, what it read as well."""
 
-    outcome: Outcome | Fault
+    outcome: Outcome | Fault | OSError
+    """`OSError` where a rendition could not be written."""
     size: int = 0
     sha256: str = ""
     """Both of the source, of a span that could be read; else 0 and empty."""
     read_ms: float = 0.0
+    laid: tuple[Laid | None, ...] = ()
+    """A file for each rendition, whose `data` is then empty; none where no folder was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the child is told of a picture. Bytes follow in a message of their own."""
+
+    span: Span | None
+    prefix: str
+    """Of the files to write, which are numbered; empty to send the renditions back."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[Tag]):
+    """A picture that was handed over, or one without bytes that keeps its place."""
+
+    tag: Tag
+    source: Source | None
+    prefix: str
 
 
 class Engine(Generic[Tag]):
@@ -114,52 +146,54 @@ class Engine(Generic[Tag]):
         self._pipe = self._child = None
 
     def answers(
-        self, pictures: Iterable[tuple[Tag, Source | None]]
+        self, pictures: Iterable[tuple[Tag, Source | None]], folder: str = ""
     ) -> Iterator[tuple[Tag, Answer | None]]:
         """What becomes of each picture, in order; None for those that come without bytes.
 
-        `EngineUnavailable` for a picture that ended two children, `TaskTimeout` for one that was
-        over the time limit in both.
+        Renditions become files in `folder`, on this machine, where one is named; else they come
+        with the answer. `EngineUnavailable` for a picture that ended two children, `TaskTimeout`
+        for one that was over the time limit in both.
         """
         if self._is_busy:
             self.close()  # somebody went away in the middle: its answers are not ours
-        waiting: deque[tuple[Tag, Source | None]] = deque()
+        waiting: deque[_Waiting[Tag]] = deque()
         self._is_busy = True
-        for picture in pictures:
-            self._hand_over(picture[1], is_next=not any(data for _, data in waiting))
-            waiting.append(picture)
-            if sum(data is not None for _, data in waiting) >= _AHEAD:
+        for number, (tag, source) in enumerate(pictures):
+            one = _Waiting(tag, source, f"{folder}/{number}-" if folder else "")
+            self._hand_over(one, is_next=not _awaited(waiting))
+            waiting.append(one)
+            if _awaited(waiting) >= _AHEAD:
                 yield from self._settle(waiting, until=_AHEAD - 1)
         yield from self._settle(waiting, until=0)
         self._is_busy = False
 
     def _settle(
-        self, waiting: deque[tuple[Tag, Source | None]], until: int
+        self, waiting: deque[_Waiting[Tag]], until: int
     ) -> Iterator[tuple[Tag, Answer | None]]:
-        while waiting and (
-            waiting[0][1] is None or sum(data is not None for _, data in waiting) > until
-        ):
-            tag, source = waiting[0]
-            answer = None if source is None else self._answer(source, waiting)
+        while waiting and (waiting[0].source is None or _awaited(waiting) > until):
+            first = waiting[0]
+            answer = None if first.source is None else self._answer(waiting)
             waiting.popleft()
             self._since = monotonic()
-            yield tag, answer
+            yield first.tag, answer
 
-    def _answer(self, source: Source, waiting: deque[tuple[Tag, Source | None]]) -> Answer:
+    def _answer(self, waiting: deque[_Waiting[Tag]]) -> Answer:
         """Of the first that waits; one that ends its child is tried once more, alone."""
         answer = self._await()
         if not isinstance(answer, _Lost):
             return answer
         self.close()
-        self._hand_over(source, is_next=True)
+        first, *others = waiting
+        self._hand_over(first, is_next=True)
         answer = self._await()
         if isinstance(answer, _Lost):
             self.close()
-        for _, later in list(waiting)[1:]:
+        for later in others:
             self._hand_over(later, is_next=False)
         return Answer(answer.error) if isinstance(answer, _Lost) else answer
 
-    def _hand_over(self, source: Source | None, *, is_next: bool) -> None:
+    def _hand_over(self, one: _Waiting[Tag], *, is_next: bool) -> None:
+        source = one.source
         if source is None:
             return
         if self._pipe is None:
@@ -167,11 +201,11 @@ class Engine(Generic[Tag]):
         if is_next:
             self._since = monotonic()
         assert self._pipe is not None
+        span = source if isinstance(source, Span) else None
         with suppress(OSError):  # a child that is gone is seen when its answer is awaited
-            # A message of its own says what follows; bytes are not pickled, which would copy them.
-            self._pipe.send_bytes(pickle.dumps(source if isinstance(source, Span) else None))
+            self._pipe.send_bytes(pickle.dumps(_Order(span, one.prefix)))
             if not isinstance(source, Span):
-                self._pipe.send_bytes(source)
+                self._pipe.send_bytes(source)  # not pickled, which would copy them
 
     def _await(self) -> "Answer | _Lost":
         assert self._pipe is not None
@@ -195,6 +229,10 @@ class Engine(Generic[Tag]):
         pipe.recv_bytes()
         self._is_ready = True
         self._since = monotonic()
+
+
+def _awaited(waiting: Iterable[_Waiting[Any]]) -> int:
+    return sum(one.source is not None for one in waiting)
 
 
 class _Lost:
@@ -221,6 +259,8 @@ def work(handle: int) -> None:
             else run_task(ImageTask(data, renditions, "batch"), limits)
         )
         answer = Answer(outcome, read.size, read.sha256, read.ms)
+        if read.prefix and isinstance(outcome, Result):
+            answer = _lay_down(answer, outcome, read.prefix)
         try:
             pipe.send_bytes(pickle.dumps(answer, protocol=5))
         except OSError:
@@ -230,6 +270,7 @@ def work(handle: int) -> None:
 @dataclass(frozen=True, slots=True)
 class _Read:
     data: bytes | Fault
+    prefix: str
     size: int = 0
     sha256: str = ""
     ms: float = 0.0
@@ -240,18 +281,41 @@ def _receive(pipe: Connection, sources: "queue.Queue[_Read | None]") -> None:
     reader = SpanReader()
     with suppress(EOFError, OSError):
         while True:
-            span: Span | None = pickle.loads(pipe.recv_bytes())
-            sources.put(_Read(pipe.recv_bytes()) if span is None else _read(reader, span))
+            order: _Order = pickle.loads(pipe.recv_bytes())
+            if order.span is None:
+                sources.put(_Read(pipe.recv_bytes(), order.prefix))
+            else:
+                sources.put(_read(reader, order.span, order.prefix))
     sources.put(None)
 
 
-def _read(reader: SpanReader, span: Span) -> _Read:
+def _read(reader: SpanReader, span: Span, prefix: str) -> _Read:
     began = perf_counter()
     data = reader.read(span)
     if isinstance(data, Fault):
-        return _Read(data)
+        return _Read(data, prefix)
     digest = hashlib.sha256(data).hexdigest()
-    return _Read(data, len(data), digest, (perf_counter() - began) * 1000.0)
+    return _Read(data, prefix, len(data), digest, (perf_counter() - began) * 1000.0)
+
+
+def _lay_down(answer: Answer, result: Result, prefix: str) -> Answer:
+    """Renditions put into files, over what an earlier try may have left there."""
+    laid: list[Laid | None] = []
+    renditions = list(result.renditions)
+    for number, made in enumerate(result.renditions):
+        if not isinstance(made, Rendition):
+            laid.append(None)
+            continue
+        path = f"{prefix}{number}"
+        try:
+            with open(path, "wb") as file:
+                file.write(made.data)
+        except OSError as error:
+            return replace(answer, outcome=error)
+        laid.append(Laid(path, len(made.data), hashlib.sha256(made.data).hexdigest()))
+        renditions[number] = replace(made, data=b"")
+    outcome = replace(result, renditions=tuple(renditions))
+    return replace(answer, outcome=outcome, laid=tuple(laid))
 
 
 def _end_with_parent() -> None:

@@ -32,8 +32,15 @@ _BYTES_PER_ROW_GROUP = 16 << 20
 class Writer(Protocol):
     """Takes the renditions of one shard, in order."""
 
+    folder: str
+    """Where who makes a rendition may put it, for `add_file`; empty where bytes are wanted."""
+
     def add(self, stem: str, rendition: str, extension: str, data: bytes) -> tuple[str, str]:
         """Keep one; returns the file relative to the output, and the member in it."""
+        ...
+
+    def add_file(self, stem: str, rendition: str, extension: str, path: str) -> tuple[str, str]:
+        """Keep one that lies in `folder` already."""
         ...
 
     def add_row(self, row: ManifestRow, data: bytes) -> None:
@@ -80,30 +87,35 @@ class _Folder:
     """`photo.instagram-post.jpg`, in the folders of the source."""
 
     def __init__(self, out: Place, scratch: Path) -> None:
-        self._out, self._scratch = out, scratch
+        self._out = out
+        self.folder = str(scratch) if out.is_local else ""
         self._moves: list[tuple[str, str]] = []
         if out.is_local:
             _make_empty(scratch)
 
     def add(self, stem: str, rendition: str, extension: str, data: bytes) -> tuple[str, str]:
-        name = f"{stem}.{rendition}.{extension}"
-        place = self._out / name
-        if self._out.is_local:
-            partial = f"{self._scratch}/{len(self._moves)}"
+        if self.folder:
+            partial = f"{self.folder}/whole-{len(self._moves)}"
             with open(partial, "wb") as file:
                 file.write(data)
-            self._moves.append((partial, place.path))
-        else:
-            place.write(data)
+            return self.add_file(stem, rendition, extension, partial)
+        name = _name(stem, rendition, extension)
+        (self._out / name).write(data)
+        return name, ""
+
+    def add_file(self, stem: str, rendition: str, extension: str, path: str) -> tuple[str, str]:
+        name = _name(stem, rendition, extension)
+        self._moves.append((path, (self._out / name).path))
         return name, ""
 
     def add_row(self, row: ManifestRow, data: bytes) -> None:
         del row, data
 
     def finish(self) -> None:
-        if self._out.is_local:
+        if self.folder:
             move_files(self._moves)
-            os.rmdir(self._scratch)
+            # A picture that ended its process may have left a file that nobody wants.
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def abandon(self) -> None:
         return
@@ -112,10 +124,16 @@ class _Folder:
 class _Packed:
     """One file, written beside and moved or uploaded when it is whole."""
 
+    folder = ""
+
     def __init__(self, out: Place, scratch: Path, name: str) -> None:
         self._out, self._scratch, self._name = out, scratch, name
         _make_empty(scratch)
         self._file = (scratch / name).open("wb")
+
+    def add_file(self, stem: str, rendition: str, extension: str, path: str) -> tuple[str, str]:
+        del stem, rendition, extension
+        raise AssertionError(path)
 
     def add_row(self, row: ManifestRow, data: bytes) -> None:
         del row, data
@@ -182,7 +200,7 @@ class _Zip(_Packed):
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
 
     def add(self, stem: str, rendition: str, extension: str, data: bytes) -> tuple[str, str]:
-        entry = f"{stem}.{rendition}.{extension}"
+        entry = _name(stem, rendition, extension)
         info = zipfile.ZipInfo(entry, (1980, 1, 1, 0, 0, 0))
         info.external_attr = 0o644 << 16
         info.create_system = 3
@@ -214,7 +232,7 @@ class _Parquet(_Packed):
 
     def add(self, stem: str, rendition: str, extension: str, data: bytes) -> tuple[str, str]:
         del data
-        return self._name, f"{stem}.{rendition}.{extension}"
+        return self._name, _name(stem, rendition, extension)
 
     def add_row(self, row: ManifestRow, data: bytes) -> None:
         self._rows.append(row)
@@ -233,6 +251,10 @@ class _Parquet(_Packed):
         if self._rows:
             self._flush()
         self._writer.close()
+
+
+def _name(stem: str, rendition: str, extension: str) -> str:
+    return f"{stem}.{rendition}.{extension}"
 
 
 def _make_empty(folder: Path) -> None:

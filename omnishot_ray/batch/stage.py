@@ -97,7 +97,8 @@ class Renditions:
             return
         for index, answer in self._engine.answers(files):
             assert answer is not None
-            assert not isinstance(answer.outcome, Fault)  # only spans have these
+            # Only spans have the one, and only files the other.
+            assert not isinstance(answer.outcome, Fault | OSError)
             yield index, answer.outcome
 
 

@@ -10,7 +10,7 @@ from threading import Lock
 from time import monotonic, perf_counter, time
 
 from omnishot_ray.batch.commits import Commit, Commits
-from omnishot_ray.batch.engine import Answer, Engine, Source
+from omnishot_ray.batch.engine import Answer, Engine, Laid, Source
 from omnishot_ray.batch.job import BatchJob
 from omnishot_ray.batch.manifest import (
     MANIFEST,
@@ -97,7 +97,8 @@ class Worker:
         try:
             with self._turn:
                 started = perf_counter()
-                for picture, answer in self._engine.answers(_pictures(shard, self._job)):
+                pictures = _pictures(shard, self._job)
+                for picture, answer in self._engine.answers(pictures, writer.folder):
                     rows += _record(shard, picture, answer, self._job, writer)
                     timings.append(_timing(shard, picture, answer))
             writer.finish()
@@ -156,6 +157,8 @@ def _record(
     outcome = answer.outcome if answer else picture.source
     if isinstance(outcome, Fault):
         return [_failed(source, member, outcome.code, outcome.detail)]
+    if isinstance(outcome, OSError):
+        raise outcome
     assert answer is not None
     size, digest = answer.size, answer.sha256
     if not digest:
@@ -170,8 +173,9 @@ def _record(
         return [_copied(failed, picture, writer) if job.on_error == "copy" else failed]
     assert isinstance(outcome, Result)
     rows = []
-    for options, made in zip(job.renditions, outcome.renditions, strict=True):
-        row = _row(source, member, size, digest, outcome, options, made, writer)
+    laid = answer.laid or (None,) * len(job.renditions)
+    for options, made, file in zip(job.renditions, outcome.renditions, laid, strict=True):
+        row = _row(source, member, size, digest, outcome, options, made, file, writer)
         if isinstance(made, Rendition):
             writer.add_row(row, made.data)
         rows.append(row)
@@ -188,6 +192,7 @@ def _row(
     result: Result,
     options: Options,
     made: Rendition | FailedRendition,
+    laid: Laid | None,
     writer: Writer,
 ) -> ManifestRow:
     row = ManifestRow(
@@ -204,12 +209,16 @@ def _row(
     )
     if isinstance(made, FailedRendition):
         return replace(row, status="failed", error=made.error.code, detail=str(made.error))
-    output, entry = writer.add(member.stem, made.name, made.format.extension, made.data)
+    name = member.stem, made.name, made.format.extension
+    if laid:
+        output, entry = writer.add_file(*name, laid.path)
+    else:
+        output, entry = writer.add(*name, made.data)
     crop = made.crop or (None, None, None, None)
     return replace(
         row,
-        sha256_out=hashlib.sha256(made.data).hexdigest(),
-        bytes_out=len(made.data),
+        sha256_out=laid.sha256 if laid else hashlib.sha256(made.data).hexdigest(),
+        bytes_out=laid.size if laid else len(made.data),
         width=made.width,
         height=made.height,
         format=made.format.value,

@@ -4,16 +4,17 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from omnishot_ray.batch.engine import Answer, Engine
+from omnishot_ray.batch.engine import Answer, Engine, Laid
 from omnishot_ray.batch.spans import Fault, Span
 from omnishot_ray.errors import CorruptImage, EngineUnavailable, TaskTimeout
 from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.imaging.pipeline import Result, process
+from omnishot_ray.imaging.pipeline import Rendition, Result, process
 from tests import batches
 
 HOSTILE = Path(__file__).resolve().parents[1] / "data" / "hostile"
@@ -92,6 +93,40 @@ def test_what_a_file_holds_is_read_by_the_child(tmp_path: Path) -> None:
     }
     assert made["bytes"] is not None
     assert (made["bytes"].size, made["bytes"].sha256) == (0, "")
+
+
+def test_what_is_to_become_files_is_written_by_the_child(tmp_path: Path) -> None:
+    pictures = [
+        ("0", batches.photo(0)),
+        ("broken", b"\xff\xd8\xff broken"),
+        ("1", batches.photo(1)),
+    ]
+    (tmp_path / "0-0").write_bytes(b"left by an earlier try, and longer" * 10_000)
+    with Engine[str](batches.SMALL, Limits(), 30) as engine:
+        made = dict(engine.answers(pictures, str(tmp_path)))
+    broken = made.pop("broken")
+    assert broken is not None
+    assert isinstance(broken.outcome, CorruptImage)
+    expected = {}
+    for tag, place in (("0", 0), ("1", 2)):
+        answer = made[tag]
+        assert answer is not None
+        assert isinstance(answer.outcome, Result)
+        alone = process(batches.photo(int(tag)), batches.SMALL, Limits()).renditions
+        assert answer.outcome.renditions == tuple(replace(one, data=b"") for one in alone)
+        for number, (one, laid) in enumerate(zip(alone, answer.laid, strict=True)):
+            assert isinstance(one, Rendition)
+            path = f"{tmp_path}/{place}-{number}"
+            assert laid == Laid(path, len(one.data), sha256(one.data).hexdigest())
+            expected[path] = one.data
+    assert {str(path): path.read_bytes() for path in tmp_path.iterdir()} == expected
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with Engine[str](batches.SMALL, Limits(), 30) as engine:
+        ((_, answer),) = engine.answers([("0", batches.photo(0))], f"{tmp_path}/gone")
+    assert answer is not None
+    assert isinstance(answer.outcome, FileNotFoundError)
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
