@@ -14,7 +14,12 @@ from omnishot_ray.imaging.encode import encode
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.options import parse_options
 
-EFFORTS = (2, 4, 9)
+EFFORTS: Mapping[Format, Sequence[int]] = {
+    Format.JPEG: (2, 4, 9),
+    Format.WEBP: (2, 3, 4, 9),
+    Format.AVIF: (2, 4, 5, 7, 9),
+    Format.PNG: (2, 4, 9),
+}
 QUALITIES: Mapping[Format, Sequence[int]] = {
     Format.JPEG: (40, 60, 75, 85, 92, 96),
     Format.WEBP: (40, 60, 75, 85, 93),
@@ -55,7 +60,7 @@ def encode_ours(
     todo = [
         (reference, format, effort, quality)
         for format in formats
-        for effort in EFFORTS
+        for effort in EFFORTS[format]
         for reference in references
         for quality in QUALITIES[format]
     ]
