@@ -1,12 +1,13 @@
 """`omnishot batch` beside its own engine, a Pillow script, a sharp script and img2dataset.
 
-    python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 …] [--effort 4]
-        [--to folder] > FILE.md
+    python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 … | --platforms NAME …]
+        [--effort 4] [--to folder] > FILE.md
 
 One tar of 1-megapixel JPEGs, each with bytes of its own; renditions of the same widths, format and
-quality of each, written to files (img2dataset makes one alone; ours to what `--to` says). They take
-turns; of each the median of all rounds is shown. `whole` counts from the start of the command to
-its end, `work` without the start of Ray or the interpreter (ours: from the first picture read to
+quality of each, written to files (img2dataset makes one alone; ours to what `--to` says). Platforms
+are made by ours and its engine only. They take turns, in every second round the other way round; of
+each the median is shown, and of the ratios those within a round. `whole` counts from the start of
+the command to its end, `work` without the start of Ray or the interpreter (ours: from the first picture read to
 the last shard committed; scripts time themselves).
 The engine is `process` on pictures in memory, in as many processes as there are cores.
 """
@@ -44,6 +45,7 @@ from omnishot_ray.batch.job import OUTPUT_KINDS
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import process
+from omnishot_ray.imaging.platforms import PLATFORMS
 
 SIDE = (1200, 834)
 """A megapixel."""
@@ -53,6 +55,8 @@ ORIGINALS = (
     "photo_sharp_benchmark_2725x2225.jpg",
     "photo_tomatoes_2912x4368.jpg",
 )
+Variants = dict[str, dict[str, Any]]
+
 PEERS = Path(__file__).parent / "batch_peers"
 SHARP = Path(__file__).parent / "peers" / "express_sharp" / "node_modules" / "sharp"
 
@@ -85,12 +89,10 @@ def make_archive(path: Path, number: int) -> None:
             archive.addfile(item, io.BytesIO(data))
 
 
-def run_ours(
-    archive: Path, out: Path, widths: Sequence[int], cores: int, effort: int, to: str
-) -> Measured:
+def run_ours(archive: Path, out: Path, variants: Variants, cores: int, to: str) -> Measured:
     """The command, as a user types it."""
     wanted = archive.with_suffix(".yaml")
-    wanted.write_text(json.dumps(variants_of(widths, effort)))  # which is YAML
+    wanted.write_text(json.dumps(variants))  # which is YAML
     command = [
         sys.executable, "-m", "omnishot_ray.cli", "batch", str(archive), str(out),
         "--variants", str(wanted), "--workers", str(cores), "--to", to,
@@ -137,9 +139,11 @@ def run_script(command: list[str], environment: dict[str, str]) -> Measured:
     return Measured(whole, said["seconds"], said["made"], said["bytes"])
 
 
-def variants_of(widths: Sequence[int], effort: int) -> dict[str, dict[str, Any]]:
-    """The renditions, by name."""
+def variants_of(widths: Sequence[int], effort: int, platforms: Sequence[str] = ()) -> Variants:
+    """The renditions, by name: platforms, or if there are none widths."""
     given = {"format": "jpeg", "quality": QUALITY, "effort": effort}
+    if platforms:
+        return {name: {"platform": name, **given} for name in platforms}
     return {f"w{width}": {"width": width, **given} for width in widths}
 
 
@@ -206,12 +210,12 @@ class _Quiet(SimpleHTTPRequestHandler):
         del format, args
 
 
-def run_engine(archive: Path, widths: Sequence[int], cores: int, effort: int) -> Measured:
+def run_engine(archive: Path, variants: Variants, cores: int) -> Measured:
     """The pure core: pictures in memory, nothing written."""
     with ProcessPoolExecutor(cores) as pool:
         list(pool.map(_warm_up, range(cores)))
         began = perf_counter()
-        shares = pool.map(partial(_process_share, archive, widths, effort, cores), range(cores))
+        shares = pool.map(partial(_process_share, archive, variants, cores), range(cores))
         results = list(shares)
         whole = perf_counter() - began
     work = max(seconds for seconds, _, _ in results)
@@ -223,9 +227,9 @@ def _warm_up(number: int) -> int:
 
 
 def _process_share(
-    archive: Path, widths: Sequence[int], effort: int, cores: int, first: int
+    archive: Path, variants: Variants, cores: int, first: int
 ) -> tuple[float, int, int]:
-    options = tuple(map(parse_options, variants_of(widths, effort).values()))
+    options = tuple(map(parse_options, variants.values()))
     pictures = []
     with tarfile.open(archive) as tar:
         for number, item in zip(count(), tar, strict=False):
@@ -238,14 +242,16 @@ def _process_share(
         size += sum(
             len(getattr(m, "data", b"")) for m in process(data, options, Limits()).renditions
         )
-    return perf_counter() - began, len(pictures) * len(widths), size
+    return perf_counter() - began, len(pictures) * len(options), size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--widths", type=int, nargs="+", default=[400])
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--widths", type=int, nargs="+", default=[400])
+    wanted.add_argument("--platforms", nargs="+", choices=PLATFORMS, default=[], metavar="NAME")
     parser.add_argument("--effort", type=int, default=4)
     parser.add_argument("--to", choices=OUTPUT_KINDS, default="folder")
     parser.add_argument("--without-peers", action="store_true", help="ours and its engine alone")
@@ -257,39 +263,43 @@ def main() -> None:
 
 
 def _compare(folder: Path, given: argparse.Namespace, cores: int) -> None:
-    number, rounds, widths, effort = given.count, given.rounds, given.widths, given.effort
+    number, rounds, widths = given.count, given.rounds, given.widths
+    variants = variants_of(widths, given.effort, given.platforms)
     archive = folder / "pictures.tar"
     make_archive(archive, number)
     contestants: dict[str, Callable[[Path], Measured]] = {
-        "engine alone": lambda _: run_engine(archive, widths, cores, effort),
-        "omnishot batch": lambda out: run_ours(archive, out, widths, cores, effort, given.to),
+        "engine alone": lambda _: run_engine(archive, variants, cores),
+        "omnishot batch": lambda out: run_ours(archive, out, variants, cores, given.to),
     }
-    if not given.without_peers:
+    if not (given.without_peers or given.platforms):
         contestants |= _peers(archive, widths, cores)
     runs: dict[str, list[Measured]] = {name: [] for name in contestants}
     for number_of_round in range(rounds):
-        for name, run in contestants.items():
+        for name, run in list(contestants.items())[:: -1 if number_of_round % 2 else 1]:
             out = folder / f"out-{number_of_round}"
             measured = run(out)
             shutil.rmtree(out, ignore_errors=True)
-            if measured.made != number * len(widths):
+            if measured.made != number * len(variants):
                 raise RuntimeError(f"{name} made {measured.made} for {number}")
             runs[name].append(measured)
             print(f"{name}: {measured}", file=sys.stderr, flush=True)
     print(machine.page_head("Batch beside scripts"))
     print(
         f"{number} JPEGs of {SIDE[0]}×{SIDE[1]} in a tar of {archive.stat().st_size / 1e6:.0f} MB "
-        f"→ {_listed(widths)} px JPEG, quality {QUALITY}, to {given.to}; "
+        f"→ {', '.join(given.platforms) or f'{_listed(widths)} px'} as JPEG, quality {QUALITY}, "
+        f"effort {given.effort}, to {given.to}; "
         f"median of {rounds} rounds, {cores} cores.\n"
     )
-    ours = _median(runs["omnishot batch"], "work")
+    ours = [one.work for one in runs["omnishot batch"]]
     print("| | work, s | whole, s | pictures/s | bytes each | omnishot / it | worker, MB |")
     print("|---|---|---|---|---|---|---|")
     for name, several in runs.items():
         work = _median(several, "work")
+        ratios = sorted(it.work / our for it, our in zip(several, ours, strict=True))
         print(
             f"| {name} | {work:.1f} | {_median(several, 'whole'):.1f} | {number / work:.1f} "
-            f"| {several[0].bytes / number:,.0f} | {work / ours:.2f} "
+            f"| {several[0].bytes / number:,.0f} "
+            f"| {median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) "
             f"| {max(one.worker_mb for one in several) or '':.4} |"
         )
 
