@@ -7,8 +7,8 @@ One tar of 1-megapixel JPEGs, each with bytes of its own; renditions of the same
 quality of each, written to files (img2dataset makes one alone; ours to what `--to` says). Platforms
 are made by ours and its engine only. They take turns, in every second round the other way round; of
 each the median is shown, and of the ratios those within a round. `whole` counts from the start of
-the command to its end, `work` without the start of Ray or the interpreter (ours: from the first picture read to
-the last shard committed; scripts time themselves).
+the command to its end, `work` without the start of Ray or the interpreter (ours: from the first
+picture read to the last one made; scripts time themselves).
 The engine is `process` on pictures in memory, in as many processes as there are cores.
 """
 
