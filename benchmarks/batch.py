@@ -9,12 +9,14 @@ are made by ours and its engine only. They take turns, in every second round the
 each the median is shown, and of the ratios those within a round. `whole` counts from the start of
 the command to its end, `work` without the start of Ray or the interpreter (ours: from the first
 picture read to the last one made; scripts time themselves).
-The engine is `process` on pictures in memory, in as many processes as there are cores.
+The engine is `process` on pictures in memory, in as many processes as there are cores, each with
+the settings of malloc that a worker's has.
 """
 
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -32,6 +34,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import pyarrow.compute as pc
@@ -41,6 +44,7 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.batch_peers.environment import clean, interpreter
 from benchmarks.peers.images import DATA, with_comment
+from omnishot_ray.batch.engine import ENVIRONMENT
 from omnishot_ray.batch.job import OUTPUT_KINDS
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
@@ -212,7 +216,8 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 def run_engine(archive: Path, variants: Variants, cores: int) -> Measured:
     """The pure core: pictures in memory, nothing written."""
-    with ProcessPoolExecutor(cores) as pool:
+    spawned = multiprocessing.get_context("spawn")  # malloc reads its settings when one starts
+    with patch.dict(os.environ, ENVIRONMENT), ProcessPoolExecutor(cores, spawned) as pool:
         list(pool.map(_warm_up, range(cores)))
         began = perf_counter()
         shares = pool.map(partial(_process_share, archive, variants, cores), range(cores))

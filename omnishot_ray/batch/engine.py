@@ -34,12 +34,13 @@ _AHEAD = 2
 """Pictures at the child: the one it works on, and the next."""
 _START_LIMIT_S = 120.0
 """For a child to say that it is there: it imports the engine, on a machine that may be busy."""
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # As for the service: pixels of one picture are the memory of the next.
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
 }
+"""Of the child, where the user has not set it."""
 _PR_SET_PDEATHSIG = 1
 
 Tag = TypeVar("Tag")
@@ -126,7 +127,7 @@ class Engine(Generic[Tag]):
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             env={
-                **_ENVIRONMENT,
+                **ENVIRONMENT,
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
