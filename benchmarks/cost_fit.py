@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from benchmarks.cost_tasks import Measured
 from omnishot_ray.imaging import cost
 from omnishot_ray.imaging.coefficients import SIZES
+from omnishot_ray.imaging.encode_cost import source_density, source_kind
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
@@ -24,7 +25,7 @@ from omnishot_ray.imaging.options import Options
 
 MOVING_FORMATS = (Format.PNG, Format.WEBP, Format.AVIF, Format.GIF)
 Vector = NDArray[np.float64]
-Sizes = dict[Format, tuple[float, float, float, float]]
+Sizes = dict[str, tuple[float, float, float, float]]
 
 STAGES = ("decode", "encode", "rest")
 _LADDERS = (
@@ -52,7 +53,7 @@ def fit(rows: Sequence[Measured]) -> tuple[Sizes, dict[str, float]]:
 
 def fit_sizes(rows: Sequence[Measured]) -> Sizes:
     """Bytes per pixel of a JPEG from those of its source and the scale, by source format."""
-    samples: dict[Format, list[tuple[float, ...]]] = defaultdict(list)
+    samples: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for row in rows:
         if len(row.task.wanted) != 1 or not row.task.name.startswith("jpeg "):
             continue
@@ -65,38 +66,41 @@ def fit_sizes(rows: Sequence[Measured]) -> Sizes:
             upright = Size(*reversed(upright))
         scaled = plan_rendition(upright, options).scaled
         pixels = scaled.width * scaled.height
-        if pixels < _LEAST_PIXELS:
-            continue
+        if pixels < _LEAST_PIXELS or (scaled == upright and header.format is Format.JPEG):
+            continue  # too small to tell, or perhaps the source itself
         stored = header.width * header.height
-        source = row.size_bytes / (stored * header.frames)
+        source = source_density(max(1, row.size_bytes - header.beside), header)
         result = max(1, row.sizes[0] - _EMPTY_JPEG) / pixels
-        samples[header.format].append(
+        samples[source_kind(header)].append(
             (log(result), log(source), -log(pixels / stored), log(max(1.0, header.quantum)))
         )
-    return {format: _fit_power(samples[format]) for format in Format}
+    return {kind: _fit_power(samples[kind]) for kind in _KINDS}
 
 
+_KINDS = (*(format.value for format in Format), "png.palette", "webp.lossless")
 _LEAST_PIXELS = 2_000
 _EMPTY_JPEG = 600
-_USUAL_EXPONENT, _USUAL_GROWTH = 0.5, 0.15
-"""What formats are taken to have of which there are too few files to tell."""
+_USUAL = np.array([-2.0, 0.5, 0.15, 0.0])
+_DOUBT = np.array([0.3, 10.0, 10.0, 1.0])
+"""What kinds are taken to have of which there are too few files to tell, and how firmly."""
+_OUTLIER = 0.3
 
 
 def _fit_power(samples: Sequence[tuple[float, ...]]) -> tuple[float, float, float, float]:
-    if not samples:
-        return 0.2, 0.0, _USUAL_GROWTH, 0.0
-    table = np.array(samples)
+    """By the logarithm, and with outliers of little weight."""
+    table = np.array(samples or np.zeros((0, 4)))
     result, source, scaling, quantum = table.T
-    one = np.ones_like(source)
-    matrix = np.stack([one, source, scaling, quantum], axis=1)
-    doubt = np.diag([1e-6, _DOUBT, _DOUBT, 1e-3])
-    usual = np.array([0.0, _USUAL_EXPONENT, _USUAL_GROWTH, 0.0])
-    found = np.linalg.solve(matrix.T @ matrix + doubt, matrix.T @ result + doubt @ usual)
+    matrix = np.stack([np.ones_like(source), source, scaling, quantum], axis=1)
+    found, trust = _USUAL, np.ones_like(source)
+    for _ in range(_REWEIGHTED):
+        heavy = matrix.T * trust
+        found = np.linalg.solve(heavy @ matrix + np.diag(_DOUBT), heavy @ result + _DOUBT * _USUAL)
+        trust = 1 / (1 + ((matrix @ found - result) / _OUTLIER) ** 2)
     factor, exponent, growth, coarseness = found.tolist()
     return float(np.exp(factor)), max(0.0, exponent), max(0.0, growth), coarseness
 
 
-_DOUBT = 10.0
+_REWEIGHTED = 20
 
 
 def fit_coefficients(rows: Sequence[Measured]) -> dict[str, float]:
@@ -262,8 +266,8 @@ def write_module(sizes: Sizes, coefficients: Mapping[str, float]) -> str:
     """The Python source of `imaging/coefficients.py`."""
     return _MODULE.format(
         sizes="\n".join(
-            f"    Format.{format.name}: ({', '.join(_short(value) for value in sizes[format])}),"
-            for format in Format
+            f'    "{kind}": ({", ".join(_short(value) for value in sizes[kind])}),'
+            for kind in _KINDS
         ),
         ms="\n".join(f'    "{name}": {_short(value)},' for name, value in coefficients.items()),
     )
@@ -282,14 +286,12 @@ _MODULE = '''"""What a unit of work takes. Written by `python -m benchmarks.cost
 Milliseconds on one core of the machine that `benchmarks/results/cost.md` names.
 """
 
-from omnishot_ray.imaging.formats import Format
-
-SIZES: dict[Format, tuple[float, float, float, float]] = {{
+SIZES: dict[str, tuple[float, float, float, float]] = {{
     # factor, exponent, growth, coarseness
 {sizes}
 }}
 """Bytes of a pixel of a rendition as a JPEG of quality 80: factor × bytes of a pixel of the source
-** exponent × scaling ** -growth × quantum ** coarseness. By the format of the source."""
+** exponent × scaling ** -growth × quantum ** coarseness. By the kind of the source."""
 
 MS: dict[str, float] = {{
 {ms}

@@ -39,16 +39,31 @@ def megapixels(size: tuple[int, int]) -> float:
     return size[0] * size[1] * MEGA
 
 
+def source_kind(header: Header) -> str:
+    """What the bytes of a source say of its detail depends on: the format, or its way of coding."""
+    if header.format is Format.PNG and header.bits <= 8 < 8 * header.channels:
+        return "png.palette"
+    if header.format is Format.WEBP and header.lossless:
+        return "webp.lossless"
+    return header.format.value
+
+
+def source_density(size_bytes: int, header: Header) -> float:
+    """Bytes of a pixel as stored; of a PNG as if each pixel had three bytes before its coding."""
+    per_pixel = size_bytes / (header.width * header.height * header.frames)
+    return per_pixel * 24 / header.bits if header.format is Format.PNG else per_pixel
+
+
 def _detail(size_bytes: int, header: Header, plan: Plan) -> float:
     """Bytes per pixel of a rendition as a JPEG of quality 80, by those of the source.
 
     A picture scaled down has more to show in each pixel, and one that was stored with coarse
     steps has more than its bytes tell.
     """
-    factor, exponent, growth, coarseness = SIZES[header.format]
-    per_pixel = size_bytes / (header.width * header.height * header.frames)
+    factor, exponent, growth, coarseness = SIZES[source_kind(header)]
     scaling = (plan.scaled.width * plan.scaled.height) / (plan.crop.width * plan.crop.height)
-    detail = factor * per_pixel**exponent * scaling**-growth * header.quantum**coarseness
+    density = source_density(size_bytes, header)
+    detail = factor * density**exponent * scaling**-growth * header.quantum**coarseness
     return min(max(float(detail), _LEAST_DETAIL), _MOST_DETAIL)
 
 
@@ -71,17 +86,26 @@ def count_encode(
         yield _alpha(format, options.effort), pixels * times
     likely = busy * 1e6 * _BYTES_TO_JPEG[format] * _growth(format, quality)
     busy *= _growth(format, quality) ** _TIME_GROWTH[format]
-    yield from _count_tries(encoder, header, options, times, pixels, busy)
+    yield from _count_tries(encoder, size_bytes, header, options, plan, times, pixels, busy)
     if options.max_bytes and likely > options.max_bytes and format is not Format.GIF:
         if format is Format.PNG:
             encoder = "png.palette"
         # The qualities tried are around the one that fits.
         busy *= sqrt(options.max_bytes / likely)
-        yield from _count_tries(encoder, header, options, log2(quality), pixels, busy)
+        yield from _count_tries(
+            encoder, size_bytes, header, options, plan, log2(quality), pixels, busy
+        )
 
 
 def _count_tries(
-    encoder: str, header: Header, options: Options, times: float, pixels: float, busy: float
+    encoder: str,
+    size_bytes: int,
+    header: Header,
+    options: Options,
+    plan: Plan,
+    times: float,
+    pixels: float,
+    busy: float,
 ) -> Iterator[Work]:
     """So many encodes of `pixels` megapixels; `busy` are megabytes as a JPEG."""
     base, by_detail, by_pixels = names("encode", encoder)
@@ -89,13 +113,23 @@ def _count_tries(
     family = encoder.partition(".")[0]
     bases = 1.0
     if encoder in _PALETTES:
-        bases = (busy / (busy + _FEW_COLOURS)) ** 2
-        if grey or header.format is Format.GIF:
-            times *= _OF_FEW_COLOURS
+        few = names("encode", f"{family}.few")
+        if grey or (_had_palette(header) and plan.scaled == plan.crop[2:]):
+            yield few[0], times
+            yield few[2], times * pixels
+            return
+        times *= _share_of_colours(size_bytes, header)
+        detail = busy / pixels
+        bases = pixels / (pixels + _ALL_DIFFER[family]) * (detail / (detail + _PLAIN)) ** 2
     elif family == "png":
-        yield "encode.png.large", times * max(0.0, pixels - _LARGE_MP)
+        # A few bands of rows are filtered and compressed in each way first.
+        height = plan.output.height
+        bands = times * min(8, -(-height // 8))
+        yield "encode.png.bands", bands
         if grey:
             pixels, busy = pixels / 3, busy / 3
+        yield "encode.png.bands.mp", bands * pixels / height
+        yield "encode.png.large", times * max(0.0, pixels - _LARGE_MP)
     elif family != "jpeg":
         bases = sqrt(pixels)
     yield _ONE_ENCODE[family], times
@@ -104,14 +138,30 @@ def _count_tries(
     yield by_pixels, times * pixels
 
 
+def _had_palette(header: Header) -> bool:
+    return header.format is Format.GIF or source_kind(header) == "png.palette"
+
+
+def _share_of_colours(size_bytes: int, header: Header) -> float:
+    """How much of the time of a photo's palette a picture takes that may be a drawing."""
+    if header.format not in _DRAWN_FORMATS:
+        return 1.0
+    if _had_palette(header):
+        return _OF_PALETTE
+    return min(1.0, max(_LEAST_SHARE, source_density(size_bytes, header) / _OF_A_PHOTO))
+
+
+_DRAWN_FORMATS = frozenset({Format.GIF, Format.PNG, Format.WEBP})
+_OF_PALETTE, _LEAST_SHARE, _OF_A_PHOTO = 0.4, 0.1, 0.15
+_PLAIN = 0.04
+_ALL_DIFFER = {"gif": 0.016, "png": 0.1}
+"""Megapixels of which the most are of a colour of their own."""
+
+
 _ONE_ENCODE = {format.value: f"encode.{format.value}" for format in Format}
 _DETAIL_POWER = {"jpeg": 1.0, "png": 0.5, "webp": 0.5, "avif": 0.6, "gif": 0.5}
 """How the time follows the bytes."""
 _PALETTES = frozenset({"png.palette", "gif.best", "gif.quick"})
-_OF_FEW_COLOURS = 0.1
-"""Palettes of greys, and of what had a palette before, are made in a tenth of the time."""
-_FEW_COLOURS = 0.001
-"""Megabytes as a JPEG. Above it a palette is made of a sample and takes as long for more."""
 _LARGE_MP = 0.25
 """From here on the planes of numpy that are filtered do not fit in the processor's cache."""
 

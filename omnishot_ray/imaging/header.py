@@ -30,7 +30,8 @@ class Header:
     The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
     are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
     `lossless` tells the two kinds of WebP apart. `profile`: colours have to be converted to sRGB.
-    `swaps_sides`: upright is a quarter turn away from stored (JPEG). `quantum`: the mean step that
+    `swaps_sides`: upright is a quarter turn away from stored, `turned`: it is so or otherwise turned
+    or mirrored (JPEG). `quantum`: the mean step that
     the luma of a JPEG is rounded to, 1 for other formats. `beside`: bytes of the file that are not
     the coded picture, but a profile, a preview or other metadata.
     """
@@ -48,6 +49,7 @@ class Header:
     swaps_sides: bool = False
     quantum: float = 1.0
     beside: int = 0
+    turned: bool = False
 
 
 _FRAME_COUNT_STOP = 1_024
@@ -92,6 +94,7 @@ def _read_jpeg(data: bytes) -> Header | None:
         (length,) = struct.unpack_from(">H", data, at)
         if marker in _JPEG_FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", data, at + 3)
+            orientation = _read_orientation(exif)
             is_sequential = marker in _JPEG_SEQUENTIAL_MARKERS
             scans = _count_scans(data, at + length, channels if is_sequential else None)
             if scans is None:
@@ -104,9 +107,10 @@ def _read_jpeg(data: bytes) -> Header | None:
                 scans=max(1, scans),
                 bits=_jpeg_bits(data[at + 8 : at + 8 + 3 * channels]),
                 profile=bool(profile) and not _says_srgb(profile),
-                swaps_sides=_is_quarter_turned(exif),
+                swaps_sides=orientation > 4,
                 quantum=sum(steps) / len(steps) if steps else _USUAL_QUANTUM,
                 beside=at,
+                turned=orientation > 1,
             )
         if marker in (0xDA, 0xD9):
             return None
@@ -171,8 +175,8 @@ def _jpeg_bits(components: bytes) -> int:
     return 8 * sum(shares) // max(shares, default=1) if all(shares) else 8 * len(shares)
 
 
-def _is_quarter_turned(exif: bytes) -> bool:
-    """Whether the orientation (CIPA DC-008 §4.6.5.1.A) among the first tags is one of 5 to 8."""
+def _read_orientation(exif: bytes) -> int:
+    """The orientation (CIPA DC-008 §4.6.5.1.A) if it is among the first tags, else 1."""
     order = "<" if exif[:2] == b"II" else ">"
     try:
         (at,) = struct.unpack_from(order + "I", exif, 4)
@@ -180,10 +184,10 @@ def _is_quarter_turned(exif: bytes) -> bool:
         for index in range(min(entries, _MOST_TAGS)):
             tag, value = struct.unpack_from(order + "H6xH", exif, at + 2 + 12 * index)
             if tag >= 0x0112:  # they are in rising order
-                return bool(tag == 0x0112 and 5 <= value <= 8)
+                return int(value) if tag == 0x0112 and value <= 8 else 1
     except struct.error:
         pass
-    return False
+    return 1
 
 
 _MOST_TAGS = 64
