@@ -32,6 +32,7 @@ _LADDERS = (
     ("jpeg.turbo", "jpeg.turbo.optimized", "jpeg.turbo.progressive"),
     ("jpeg.turbo", "jpeg.jpegli", "jpeg.transcoded"),
     tuple(f"png.{effort}" for effort in range(10)),
+    tuple(f"png.{effort}.soft" for effort in range(7, 10)),
     tuple(f"webp.{method}" for method in range(7)),
     tuple(f"webp.lossless.{effort}" for effort in range(10)),
     tuple(f"avif.{speed}" for speed in range(9, 3, -1)),
@@ -219,23 +220,35 @@ def _fit(matrix: Vector, target: Vector, weight: Vector, floor: Vector) -> Vecto
     logs = _starts(matrix, target)
     damping = 1.0
 
+    # Most rows are of one stage, which uses few of the columns.
+    parts = [
+        (rows, columns)
+        for rows in np.array_split(np.arange(len(target)), len(STAGES) + 1)
+        if len(columns := np.flatnonzero(matrix[rows].max(axis=0)))
+    ]
+
     def errors(logs: Vector) -> tuple[Vector, Vector]:
         made = matrix @ np.exp(logs) + floor
         return np.log(made) - aim, made
 
     for usual_error, rounds in _ROUNDS:
         found, made = errors(logs)
+        loss = _loss(found, weight, usual_error)
         for _ in range(rounds):
             trust = weight**2 / (1 + (found / usual_error) ** 2)
-            slopes = matrix * np.exp(logs) / made[:, None]
-            gram = slopes.T @ (slopes * trust[:, None])
-            pull = slopes.T @ (trust * found) + _PULL * (logs - _LEAST_LOG)
+            gram, pull = np.zeros((len(logs), len(logs))), _PULL * (logs - _LEAST_LOG)
+            for rows, columns in parts:
+                slopes = matrix[np.ix_(rows, columns)] / made[rows, None] * np.exp(logs[columns])
+                heavy = slopes.T * trust[rows]
+                gram[np.ix_(columns, columns)] += heavy @ slopes
+                pull[columns] += heavy @ found[rows]
             stiff = damping * np.diag(gram) + _PULL
             step = np.linalg.solve(gram + np.diag(stiff), pull)
             tried = np.maximum(logs - np.clip(step, -1, 1), _LEAST_LOG)
             new_found, new_made = errors(tried)
-            if _loss(new_found, weight, usual_error) < _loss(found, weight, usual_error):
-                logs, found, made = tried, new_found, new_made
+            new_loss = _loss(new_found, weight, usual_error)
+            if new_loss < loss:
+                logs, found, made, loss = tried, new_found, new_made, new_loss
                 damping = max(1e-3, damping / 3)
             else:
                 damping = min(1e6, damping * 4)

@@ -233,28 +233,28 @@ def merged(one: Measured, other: Measured) -> Measured:
 
 
 def settled(rows: Sequence[Measured]) -> list[Measured]:
-    """With the `ms` and `stages` that each task takes on a core that has its silicon to itself.
+    """With the `ms` and `stages` of one of its runs each, as if the machine were always at its best.
 
-    That is the fastest of the runs during which the machine was at its best. Where there was none,
-    the run in the middle, by how much slower the machine was.
+    Of the runs, each shortened by as much as the machine was slower, the one that a third is below:
+    the first is often slower than the others, and the fastest may have been lucky.
     """
     best = float(np.percentile([run.pace for row in rows for run in row.runs], _BEST_PERCENT))
     return [_settled(row, best) for row in rows]
 
 
 _BEST_PERCENT = 5
+_FOLLOWS = 0.8
+"""Tasks follow the pace less than the piece of work that it is measured by: as its power."""
 
 
 def _settled(row: Measured, best: float) -> Measured:
-    steady = [run for run in row.runs if run.pace < _STEADY * best]
-    if steady:
-        run, slower = min(steady, key=lambda run: run.ms), 1.0
-    else:
-        by_ms = sorted(row.runs, key=lambda run: run.ms / run.pace)
-        run = by_ms[(len(by_ms) - 1) // 2]
-        slower = run.pace / best
-    stages = {name: getattr(run, name) / slower for name in ("decode", "transform", "encode")}
-    return replace(row, ms=run.ms / slower, stages=stages)
+    shortened = sorted(
+        (run.ms * (best / run.pace) ** _FOLLOWS, index) for index, run in enumerate(row.runs)
+    )
+    ms, index = shortened[(len(shortened) - 1) // 3]
+    run = row.runs[index]
+    stages = {name: getattr(run, name) * ms / run.ms for name in ("decode", "transform", "encode")}
+    return replace(row, ms=ms, stages=stages)
 
 
 def _run(data: bytes, task: Task) -> tuple[float, Timings, tuple[int, ...]] | None:

@@ -30,10 +30,10 @@ class Header:
     The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
     are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
     `lossless` tells the two kinds of WebP apart. `profile`: colours have to be converted to sRGB.
-    `swaps_sides`: upright is a quarter turn away from stored, `turned`: it is so or otherwise turned
-    or mirrored (JPEG). `quantum`: the mean step that
-    the luma of a JPEG is rounded to, 1 for other formats. `beside`: bytes of the file that are not
-    the coded picture, but a profile, a preview or other metadata.
+    `turned`: upright is turned from stored or mirrored, `swaps_sides`: by a quarter (JPEG).
+    `quantum`: the mean step that the luma of a JPEG is rounded to, 1 for other formats. `beside`:
+    bytes of the file that are not the coded picture, but a profile, a preview or other metadata;
+    a damaged file may claim more than it has.
     """
 
     format: Format
