@@ -1,12 +1,11 @@
 """Coefficients of the estimate, fitted to measured tasks, and written as the module that has them.
 
 Numpy only: positive coefficients by the logarithm of estimated over measured, so that half as much
-and twice as much are errors of one size, and with outliers of little weight. Fitted to the stages
-of a task as well as to the whole.
+and twice as much are errors of one size, and with outliers of little weight.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import log, log10
 from statistics import median
@@ -70,9 +69,10 @@ def fit_sizes(rows: Sequence[Measured]) -> Sizes:
         if pixels < _LEAST_PIXELS or (scaled == upright and header.format is Format.JPEG):
             continue  # too small to tell, or perhaps the source itself
         stored = header.width * header.height
-        source = source_density(max(1, row.size_bytes - header.beside), header)
+        size_bytes = max(1, row.size_bytes - header.beside)
+        source = source_density(size_bytes, header)
         result = max(1, row.sizes[0] - _EMPTY_JPEG) / pixels
-        samples[source_kind(header)].append(
+        samples[source_kind(size_bytes, header)].append(
             (log(result), log(source), -log(pixels / stored), log(max(1.0, header.quantum)))
         )
     return {kind: _fit_power(samples[kind]) for kind in _KINDS}
@@ -105,7 +105,11 @@ _REWEIGHTED = 20
 
 
 def fit_coefficients(rows: Sequence[Measured]) -> dict[str, float]:
-    """Milliseconds of each unit of work; next to nothing for what no task has."""
+    """Milliseconds of each unit of work; next to nothing for what no task has.
+
+    Of each stage by itself, as right sums of wrong parts are not right for other tasks, and within
+    it of all names together that tasks have in common.
+    """
     names = _all_names()
     column = {name: index for index, name in enumerate(names)}
     amounts = np.zeros((len(rows), len(names)))
@@ -113,21 +117,35 @@ def fit_coefficients(rows: Sequence[Measured]) -> dict[str, float]:
         for name, amount in _amounts(row).items():
             amounts[index, column[name]] = amount
     took = np.array([row.ms for row in rows])
-    parts, targets, weights = [amounts], [took], [np.ones(len(rows))]
+    steps = _steps(names)
+    increments = np.zeros(len(names))
     for stage in STAGES:
-        mask = np.array([_stage(name) == stage for name in names], float)
+        of_stage = np.array([_stage(name) == stage for name in names])
+        matrix = (amounts * of_stage) @ steps
         measured = np.array([measured_ms(row, stage) for row in rows])
-        parts.append(amounts * mask)
-        targets.append(measured)
-        weights.append(np.sqrt(measured / took) * _WEIGHT_OF_STAGES)
-    matrix = np.concatenate(parts) @ _steps(names)
-    floor = np.tile(took * _FLOOR, len(parts))
-    increments = _fit(matrix, np.concatenate(targets), np.concatenate(weights), floor)
-    return dict(zip(names, (float(value) for value in _steps(names) @ increments), strict=True))
+        weight = np.sqrt(np.maximum(measured / took, _LEAST_WEIGHT))
+        for group in _groups(matrix):
+            used = np.flatnonzero(matrix[:, group].max(axis=1))
+            increments[group] = _fit(
+                matrix[np.ix_(used, group)], measured[used], weight[used], took[used] * _FLOOR
+            )
+    return dict(zip(names, (float(value) for value in steps @ increments), strict=True))
 
 
-_WEIGHT_OF_STAGES = 0.5
-"""Against the whole: right sums of wrong parts are not right for other tasks."""
+def _groups(matrix: Vector) -> Iterator[NDArray[np.intp]]:
+    """The columns that are used, in groups of those that rows have in common."""
+    left = set(np.flatnonzero(matrix.max(axis=0)).tolist())
+    together = (matrix > 0).T.astype(np.float32) @ (matrix > 0) > 0
+    while left:
+        group = np.zeros(matrix.shape[1], bool)
+        group[left.pop()] = True
+        while (wider := together[group].any(axis=0)).sum() > group.sum():
+            group = wider
+        left -= set(np.flatnonzero(group).tolist())
+        yield np.flatnonzero(group)
+
+
+_LEAST_WEIGHT = 0.02
 _FLOOR = 0.02
 """Of the whole; what takes less counts as that."""
 
@@ -194,6 +212,10 @@ def _all_names() -> list[str]:
         names |= {n for some in options for n, _ in cost.count_work(100, one, [some])}
     moving = Header(Format.GIF, 40, 30, 2)
     names |= {name for some in options for name, _ in cost.count_work(100, moving, [some])}
+    kept = Header(Format.JPEG, 40, 30, bits=12, quantum=99.0)
+    turned = Header(Format.JPEG, 40, 30, turned=True)
+    for one, some in product((kept, turned, Header(Format.PNG, 40, 30, bits=8)), options):
+        names |= {name for name, _ in cost.count_work(100, one, [some])}
     names |= {f"decode.jpeg.idct.{divisor}" for divisor in (1, 2, 4, 8)}
     return sorted(names)
 
@@ -220,13 +242,6 @@ def _fit(matrix: Vector, target: Vector, weight: Vector, floor: Vector) -> Vecto
     logs = _starts(matrix, target)
     damping = 1.0
 
-    # Most rows are of one stage, which uses few of the columns.
-    parts = [
-        (rows, columns)
-        for rows in np.array_split(np.arange(len(target)), len(STAGES) + 1)
-        if len(columns := np.flatnonzero(matrix[rows].max(axis=0)))
-    ]
-
     def errors(logs: Vector) -> tuple[Vector, Vector]:
         made = matrix @ np.exp(logs) + floor
         return np.log(made) - aim, made
@@ -236,12 +251,10 @@ def _fit(matrix: Vector, target: Vector, weight: Vector, floor: Vector) -> Vecto
         loss = _loss(found, weight, usual_error)
         for _ in range(rounds):
             trust = weight**2 / (1 + (found / usual_error) ** 2)
-            gram, pull = np.zeros((len(logs), len(logs))), _PULL * (logs - _LEAST_LOG)
-            for rows, columns in parts:
-                slopes = matrix[np.ix_(rows, columns)] / made[rows, None] * np.exp(logs[columns])
-                heavy = slopes.T * trust[rows]
-                gram[np.ix_(columns, columns)] += heavy @ slopes
-                pull[columns] += heavy @ found[rows]
+            slopes = matrix * np.exp(logs) / made[:, None]
+            heavy = slopes.T * trust
+            gram = heavy @ slopes
+            pull = heavy @ found + _PULL * (logs - _LEAST_LOG)
             stiff = damping * np.diag(gram) + _PULL
             step = np.linalg.solve(gram + np.diag(stiff), pull)
             tried = np.maximum(logs - np.clip(step, -1, 1), _LEAST_LOG)

@@ -233,7 +233,7 @@ def merged(one: Measured, other: Measured) -> Measured:
 
 
 def settled(rows: Sequence[Measured]) -> list[Measured]:
-    """With the `ms` and `stages` of one of its runs each, as if the machine were always at its best.
+    """With the `ms` and `stages` of one run each, as if the machine were always at its best.
 
     Of the runs, each shortened by as much as the machine was slower, the one that a third is below:
     the first is often slower than the others, and the fastest may have been lucky.

@@ -19,6 +19,7 @@ from omnishot_ray.imaging.encode_cost import (
     Work,
     count_encode,
     count_film,
+    is_stored,
     is_transparent,
     megapixels,
     names,
@@ -199,6 +200,8 @@ def _count_decode(size_bytes: int, header: Header, divisor: int) -> Iterator[Wor
     pixels = header.width * header.height * MEGA
     fixed, by_bytes, by_pixels = names("decode", kind)
     yield fixed, 1.0
+    if is_stored(size_bytes, header):
+        mega_bytes = 0.0
     # Of an animation the first frame is decoded by itself, whatever comes after.
     yield by_bytes, mega_bytes / header.frames
     if header.format is Format.JPEG:
@@ -211,6 +214,8 @@ def _count_decode(size_bytes: int, header: Header, divisor: int) -> Iterator[Wor
     elif kind == "png.other":
         yield by_pixels, pixels
         yield "decode.png.samples", pixels * header.bits / 24
+    elif header.format is Format.AVIF and header.alpha:
+        yield by_pixels, 2 * pixels  # alpha is a picture of its own
     else:
         yield by_pixels, pixels
     if header.profile:

@@ -30,8 +30,8 @@ def names(stage: str, kind: str) -> tuple[str, str, str]:
 
 
 def is_transparent(header: Header) -> bool:
-    """Most GIFs that name a transparent colour use it between their frames, not in the first."""
-    return header.alpha and header.format is not Format.GIF
+    """Most animations that name a transparent colour use it between their frames only."""
+    return header.alpha and header.frames == 1 and header.format is not Format.GIF
 
 
 def megapixels(size: tuple[int, int]) -> float:
@@ -39,13 +39,26 @@ def megapixels(size: tuple[int, int]) -> float:
     return size[0] * size[1] * MEGA
 
 
-def source_kind(header: Header) -> str:
+def source_kind(size_bytes: int, header: Header) -> str:
     """What the bytes of a source say of its detail depends on: the format, or its way of coding."""
     if header.format is Format.PNG and header.bits <= 8 < 8 * header.channels:
         return "png.palette"
+    if is_stored(size_bytes, header):
+        return "bmp"
     if header.format is Format.WEBP and header.lossless:
         return "webp.lossless"
     return header.format.value
+
+
+def is_stored(size_bytes: int, header: Header) -> bool:
+    """Whether a PNG holds its pixels as they are, which takes no time and tells nothing of them."""
+    return (
+        header.format is Format.PNG
+        and size_bytes * 8 > _STORED * header.width * header.height * header.bits
+    )
+
+
+_STORED = 0.98
 
 
 def source_density(size_bytes: int, header: Header) -> float:
@@ -60,7 +73,7 @@ def _detail(size_bytes: int, header: Header, plan: Plan) -> float:
     A picture scaled down has more to show in each pixel, and one that was stored with coarse
     steps has more than its bytes tell.
     """
-    factor, exponent, growth, coarseness = SIZES[source_kind(header)]
+    factor, exponent, growth, coarseness = SIZES[source_kind(size_bytes, header)]
     scaling = (plan.scaled.width * plan.scaled.height) / (plan.crop.width * plan.crop.height)
     density = source_density(size_bytes, header)
     detail = factor * density**exponent * scaling**-growth * header.quantum**coarseness
@@ -85,6 +98,8 @@ def count_encode(
     if is_transparent(header) and not options.lossless:
         yield _alpha(format, options.effort), pixels * times
     likely = busy * 1e6 * _BYTES_TO_JPEG[format] * _growth(format, quality)
+    if format is Format.PNG:
+        likely *= sqrt(_share_of_colours(size_bytes, header))
     busy *= _growth(format, quality) ** _TIME_GROWTH[format]
     yield from _count_tries(encoder, size_bytes, header, options, plan, times, pixels, busy)
     if options.max_bytes and likely > options.max_bytes and format is not Format.GIF:
@@ -121,10 +136,13 @@ def _count_tries(
         times *= _share_of_colours(size_bytes, header)
         detail = busy / pixels
         bases = pixels / (pixels + _ALL_DIFFER[family]) * (detail / (detail + _PLAIN)) ** 2
-    elif options.lossless:
-        bases = _tiles(options.effort, plan.output) * MEGA
-        times *= _share_lossless(size_bytes, header, plan)
-    elif family == "png":
+    elif (family == "avif" or options.lossless) and busy < _FLAT * pixels:
+        busy *= (busy / pixels / _FLAT) ** _FLATNESS
+    if options.lossless and family == "webp":
+        bases = sqrt(pixels)
+        times *= _share_lossless(size_bytes, header, plan) * (_GREY if grey else 1.0)
+        yield "encode.webp.tiles", times * _tiles(options.effort, plan.output)
+    elif family == "png" and encoder != "png.palette":
         # A few bands of rows are filtered and compressed in each way first.
         height = plan.output.height
         bands = times * min(8, -(-height // 8))
@@ -135,7 +153,7 @@ def _count_tries(
         yield "encode.png.large", times * max(0.0, pixels - _LARGE_MP)
         if options.effort >= _PARSES_LONG_FROM:
             yield names("encode", encoder + ".soft")[2], times * pixels * _softness(busy / pixels)
-    elif family != "jpeg":
+    elif family in ("webp", "avif"):
         bases = sqrt(pixels)
     yield _ONE_ENCODE[family], times
     yield base, times * bases
@@ -174,6 +192,8 @@ def _softness(detail: float) -> float:
     return 2 / ((detail / _SOFTEST) ** 2.5 + (_SOFTEST / detail) ** 1.5)
 
 
+_FLAT, _FLATNESS = 0.06, 1.0
+"""Detail below which whole blocks hold none, so that the time falls faster."""
 _SOFTEST = 0.1
 _PARSES_LONG_FROM = 7
 _GREY = 0.5
@@ -181,20 +201,21 @@ _GREY = 0.5
 
 
 def _had_palette(header: Header) -> bool:
-    return header.format is Format.GIF or source_kind(header) == "png.palette"
+    return header.format is Format.GIF or (
+        header.format is Format.PNG and header.bits <= 8 < 8 * header.channels
+    )
 
 
 def _share_of_colours(size_bytes: int, header: Header) -> float:
     """How much of the time of a photo's palette a picture takes that may be a drawing."""
     if header.format not in _DRAWN_FORMATS:
         return 1.0
-    if _had_palette(header):
-        return _OF_PALETTE
-    return min(1.0, max(_LEAST_SHARE, source_density(size_bytes, header) / _OF_A_PHOTO))
+    most = _OF_PALETTE if _had_palette(header) else 1.0
+    return most * min(1.0, max(_LEAST_SHARE, source_density(size_bytes, header) / _OF_A_PHOTO))
 
 
 _DRAWN_FORMATS = frozenset({Format.GIF, Format.PNG, Format.WEBP})
-_OF_PALETTE, _LEAST_SHARE, _OF_A_PHOTO = 0.4, 0.1, 0.15
+_OF_PALETTE, _LEAST_SHARE, _OF_A_PHOTO = 0.4, 0.3, 0.15
 _PLAIN = 0.04
 _ALL_DIFFER = {"gif": 0.016, "png": 0.1}
 """Megapixels of which the most are of a colour of their own."""
@@ -211,8 +232,8 @@ _AUTO_TRIES, _AUTO_QUALITY = 6.2, 70
 _AUTO = {format: f"encode.auto.{format}" for format in LOSSY}
 _BYTES_TO_JPEG = {
     Format.JPEG: 1.0,
-    Format.WEBP: 0.75,
-    Format.AVIF: 0.55,
+    Format.WEBP: 0.83,
+    Format.AVIF: 0.65,
     Format.PNG: 8.0,
     Format.GIF: 3.0,
 }
