@@ -243,13 +243,16 @@ def settled(rows: Sequence[Measured]) -> list[Measured]:
 
 
 _BEST_PERCENT = 5
+_SLOWEST = 1.6
+"""What is slower was interrupted while it was measured how slow it is."""
 _FOLLOWS = 0.8
 """Tasks follow the pace less than the piece of work that it is measured by: as its power."""
 
 
 def _settled(row: Measured, best: float) -> Measured:
     shortened = sorted(
-        (run.ms * (best / run.pace) ** _FOLLOWS, index) for index, run in enumerate(row.runs)
+        (run.ms * max(best / run.pace, 1 / _SLOWEST) ** _FOLLOWS, index)
+        for index, run in enumerate(row.runs)
     )
     ms, index = shortened[(len(shortened) - 1) // 3]
     run = row.runs[index]

@@ -96,7 +96,10 @@ def count_encode(
         times, quality = _AUTO_TRIES, _AUTO_QUALITY
         yield _AUTO[format], pixels * times
     if is_transparent(header) and not options.lossless:
-        yield _alpha(format, options.effort), pixels * times
+        if format is Format.AVIF:
+            busy *= _WITH_ALPHA
+        else:
+            yield _alpha(format, options.effort), pixels * times
     likely = busy * 1e6 * _BYTES_TO_JPEG[format] * _growth(format, quality)
     if format is Format.PNG:
         likely *= sqrt(_share_of_colours(size_bytes, header))
@@ -222,7 +225,7 @@ _ALL_DIFFER = {"gif": 0.016, "png": 0.1}
 
 
 _ONE_ENCODE = {format.value: f"encode.{format.value}" for format in Format}
-_DETAIL_POWER = {"jpeg": 1.0, "png": 0.5, "webp": 0.5, "avif": 0.45, "gif": 0.5}
+_DETAIL_POWER = {"jpeg": 1.0, "png": 0.5, "webp": 0.5, "avif": 0.5, "gif": 0.5}
 """How the time follows the bytes."""
 _PALETTES = frozenset({"png.palette", "gif.best", "gif.quick"})
 _LARGE_MP = 0.25
@@ -242,6 +245,10 @@ _BYTES_TO_JPEG = {
 
 _TIME_GROWTH = {format: 0.5 if format is Format.AVIF else 1.0 for format in Format}
 """How the time of an encoder follows its bytes when the quality changes: as their power."""
+
+
+_WITH_ALPHA = 2.2
+"""AVIF codes alpha as a second picture, as hard as the first."""
 
 
 @cache
@@ -308,6 +315,8 @@ def count_film(
     busy, frames = _busyness(size_bytes, header), header.frames
     if format is Format.GIF:
         encoder = "gif.best" if options.effort > 2 else "gif.quick"
+        if _had_palette(header) and plan.scaled == plan.crop[2:]:
+            encoder = "gif.few"
     elif options.lossless:
         encoder = f"webp.lossless.{options.effort}"
     else:
