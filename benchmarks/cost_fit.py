@@ -274,7 +274,7 @@ _START = 0.1
 _LEAST_LOG = -12.0
 _PULL = 1e-4
 """Towards nothing, for what the tasks do not tell apart."""
-_ROUNDS = ((8.0, 30), (1.0, 25), (0.25, 35))
+_ROUNDS = ((8.0, 20), (1.0, 20), (0.25, 30))
 """The error beyond which a task counts as an outlier (as in Cauchy's distribution), and steps."""
 
 

@@ -10,7 +10,12 @@ from functools import cache
 from math import log2, sqrt
 
 from omnishot_ray.imaging.coefficients import SIZES
-from omnishot_ray.imaging.encode import AVIF_SPEEDS, WEBP_METHODS, asked_quality
+from omnishot_ray.imaging.encode import (
+    AVIF_SPEEDS,
+    WEBP_ALPHA_METHOD,
+    WEBP_METHODS,
+    asked_quality,
+)
 from omnishot_ray.imaging.formats import LOSSY, Format
 from omnishot_ray.imaging.geometry import Plan
 from omnishot_ray.imaging.header import Header
@@ -278,6 +283,8 @@ def _encoder(format: Format, header: Header, options: Options) -> str:
         if progressive or (progressive is None and effort >= PROGRESSIVE_FROM):
             return "jpeg.transcoded"
         return "jpeg.jpegli"
+    if format is Format.WEBP and not options.lossless and is_transparent(header):
+        return f"webp.{min(WEBP_METHODS[effort], WEBP_ALPHA_METHOD)}"
     return _encoder_step(format, effort, options.palette, options.lossless)
 
 
