@@ -1,11 +1,12 @@
 """How well the estimate of the work meets what the work takes, and its coefficients fitted.
 
-    python -m benchmarks.cost [--fit] [--corpus DIR] [--measured FILE] > FILE.md
+    python -m benchmarks.cost [--fit] [--corpus DIR] [--measured FILE [--minutes N]] > FILE.md
 
 Every accepted picture of the corpus × a spread of options (`cost_tasks.py`), in milliseconds of CPU
-of this process, so that others on the machine matter little. `--fit` writes
+of this process, so that others on the machine matter little; what a neighbour on the same silicon
+does to them is measured beside and taken out (`settled`). `--fit` writes
 `omnishot_ray/imaging/coefficients.py` first. What is measured is kept in the file that `--measured`
-names, and what is in it is not measured again.
+names, and what is in it is not measured again, so that parts of `--minutes` add up.
 """
 
 import argparse
@@ -191,9 +192,10 @@ def print_page(rows: Sequence[Measured], held_out: dict[str, float] | None) -> N
 
 
 _UNKNOWN = """
-What a header does not tell: how many colours a picture has (a palette of a logo takes a tenth of
-the time of that of a photo), which filter suits a PNG, whether alpha hides anything, whether a size
-is met at once or searched for, how much of a noisy photo is left when it is scaled down."""
+What a header does not tell: how many colours a picture has (a palette of a drawing takes a tenth of
+the time of that of a photo, and those of two photos differ by four), which filter suits a PNG,
+whether alpha hides anything, whether a size is met at once or searched for, whether frames that are
+stored whole differ, how much of a noisy photo is left when it is scaled down."""
 
 
 def _estimate_us() -> float:

@@ -2,7 +2,7 @@
 
 How busy a picture is shows in its bytes per pixel, which is what its encoding depends on beside its
 size. What cannot be told from them: how many colours it has, which filter suits a PNG, how many
-qualities a search has to try, how soon two frames of an animation differ.
+qualities a search has to try, how soon two frames of an animation differ, whether alpha is used.
 """
 
 from collections.abc import Iterator
@@ -176,7 +176,7 @@ def _tiles(effort: int, size: tuple[int, int]) -> float:
     no more than 2 600.
     """
     bits = max(2, 7 - WEBP_METHODS[effort])
-    tiles = size[0] * size[1] / 4**bits
+    tiles = size[0] * size[1] / (1 << 2 * bits)
     while tiles > _MOST_TILES:
         tiles /= 4
     return tiles
@@ -197,7 +197,7 @@ _OF_OWN_PALETTE = 0.2
 
 def _softness(detail: float) -> float:
     """How long deflate looks for matches: longest where there are many, but none is long."""
-    return 2 / ((detail / _SOFTEST) ** 2.5 + (_SOFTEST / detail) ** 1.5)
+    return float(2 / ((detail / _SOFTEST) ** 2.5 + (_SOFTEST / detail) ** 1.5))
 
 
 _FLAT, _FLATNESS = 0.06, 1.0
