@@ -200,8 +200,10 @@ stored whole differ, how much of a noisy photo is left when it is scaled down.""
 
 def _estimate_us() -> float:
     header, wanted = Header(Format.JPEG, 2000, 1250, bits=12), [Options(width=600)]
-    calls = 1_000
-    times = timeit.repeat(lambda: cost.estimate_ms(700_000, header, wanted), number=calls, repeat=5)
+    calls = 50
+    times = timeit.repeat(
+        lambda: cost.estimate_ms(700_000, header, wanted), number=calls, repeat=100
+    )
     return min(times) / calls * 1e6
 
 

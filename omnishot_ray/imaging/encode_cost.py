@@ -46,13 +46,13 @@ def megapixels(size: tuple[int, int]) -> float:
 
 def source_kind(size_bytes: int, header: Header) -> str:
     """What the bytes of a source say of its detail depends on: the format, or its way of coding."""
-    if header.format is Format.PNG and header.bits <= 8 < 8 * header.channels:
-        return "png.palette"
-    if is_stored(size_bytes, header):
-        return "bmp"
+    if header.format is Format.PNG:
+        if header.bits <= 8 < 8 * header.channels:
+            return "png.palette"
+        return "bmp" if is_stored(size_bytes, header) else "png"
     if header.format is Format.WEBP and header.lossless:
         return "webp.lossless"
-    return header.format.value
+    return header.format
 
 
 def is_stored(size_bytes: int, header: Header) -> bool:
