@@ -1,12 +1,11 @@
 """Coefficients of the estimate, fitted to measured tasks, and written as the module that has them.
 
 Numpy only: positive coefficients by the logarithm of estimated over measured, so that half as much
-and twice as much are errors of one size, and with outliers of little weight. Fitted to the stages
-of a task as well as to the whole.
+and twice as much are errors of one size, and with outliers of little weight.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import log, log10
 from statistics import median
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.cost_tasks import Measured
 from omnishot_ray.imaging import cost
 from omnishot_ray.imaging.coefficients import SIZES
+from omnishot_ray.imaging.encode_cost import source_density, source_kind
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
@@ -24,13 +24,14 @@ from omnishot_ray.imaging.options import Options
 
 MOVING_FORMATS = (Format.PNG, Format.WEBP, Format.AVIF, Format.GIF)
 Vector = NDArray[np.float64]
-Sizes = dict[Format, tuple[float, float, float, float]]
+Sizes = dict[str, tuple[float, float, float, float]]
 
 STAGES = ("decode", "encode", "rest")
 _LADDERS = (
     ("jpeg.turbo", "jpeg.turbo.optimized", "jpeg.turbo.progressive"),
     ("jpeg.turbo", "jpeg.jpegli", "jpeg.transcoded"),
     tuple(f"png.{effort}" for effort in range(10)),
+    tuple(f"png.{effort}.soft" for effort in range(7, 10)),
     tuple(f"webp.{method}" for method in range(7)),
     tuple(f"webp.lossless.{effort}" for effort in range(10)),
     tuple(f"avif.{speed}" for speed in range(9, 3, -1)),
@@ -52,7 +53,7 @@ def fit(rows: Sequence[Measured]) -> tuple[Sizes, dict[str, float]]:
 
 def fit_sizes(rows: Sequence[Measured]) -> Sizes:
     """Bytes per pixel of a JPEG from those of its source and the scale, by source format."""
-    samples: dict[Format, list[tuple[float, ...]]] = defaultdict(list)
+    samples: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     for row in rows:
         if len(row.task.wanted) != 1 or not row.task.name.startswith("jpeg "):
             continue
@@ -65,42 +66,50 @@ def fit_sizes(rows: Sequence[Measured]) -> Sizes:
             upright = Size(*reversed(upright))
         scaled = plan_rendition(upright, options).scaled
         pixels = scaled.width * scaled.height
-        if pixels < _LEAST_PIXELS:
-            continue
+        if pixels < _LEAST_PIXELS or (scaled == upright and header.format is Format.JPEG):
+            continue  # too small to tell, or perhaps the source itself
         stored = header.width * header.height
-        source = row.size_bytes / (stored * header.frames)
+        size_bytes = max(1, row.size_bytes - header.beside)
+        source = source_density(size_bytes, header)
         result = max(1, row.sizes[0] - _EMPTY_JPEG) / pixels
-        samples[header.format].append(
+        samples[source_kind(size_bytes, header)].append(
             (log(result), log(source), -log(pixels / stored), log(max(1.0, header.quantum)))
         )
-    return {format: _fit_power(samples[format]) for format in Format}
+    return {kind: _fit_power(samples[kind]) for kind in _KINDS}
 
 
+_KINDS = (*(format.value for format in Format), "png.palette", "webp.lossless")
 _LEAST_PIXELS = 2_000
 _EMPTY_JPEG = 600
-_USUAL_EXPONENT, _USUAL_GROWTH = 0.5, 0.15
-"""What formats are taken to have of which there are too few files to tell."""
+_USUAL = np.array([-2.0, 0.5, 0.15, 0.0])
+_DOUBT = np.array([0.3, 10.0, 10.0, 1.0])
+"""What kinds are taken to have of which there are too few files to tell, and how firmly."""
+_OUTLIER = 0.3
 
 
 def _fit_power(samples: Sequence[tuple[float, ...]]) -> tuple[float, float, float, float]:
-    if not samples:
-        return 0.2, 0.0, _USUAL_GROWTH, 0.0
-    table = np.array(samples)
+    """By the logarithm, and with outliers of little weight."""
+    table = np.array(samples or np.zeros((0, 4)))
     result, source, scaling, quantum = table.T
-    one = np.ones_like(source)
-    matrix = np.stack([one, source, scaling, quantum], axis=1)
-    doubt = np.diag([1e-6, _DOUBT, _DOUBT, 1e-3])
-    usual = np.array([0.0, _USUAL_EXPONENT, _USUAL_GROWTH, 0.0])
-    found = np.linalg.solve(matrix.T @ matrix + doubt, matrix.T @ result + doubt @ usual)
+    matrix = np.stack([np.ones_like(source), source, scaling, quantum], axis=1)
+    found, trust = _USUAL, np.ones_like(source)
+    for _ in range(_REWEIGHTED):
+        heavy = matrix.T * trust
+        found = np.linalg.solve(heavy @ matrix + np.diag(_DOUBT), heavy @ result + _DOUBT * _USUAL)
+        trust = 1 / (1 + ((matrix @ found - result) / _OUTLIER) ** 2)
     factor, exponent, growth, coarseness = found.tolist()
     return float(np.exp(factor)), max(0.0, exponent), max(0.0, growth), coarseness
 
 
-_DOUBT = 10.0
+_REWEIGHTED = 20
 
 
 def fit_coefficients(rows: Sequence[Measured]) -> dict[str, float]:
-    """Milliseconds of each unit of work; next to nothing for what no task has."""
+    """Milliseconds of each unit of work; next to nothing for what no task has.
+
+    Of each stage by itself, as right sums of wrong parts are not right for other tasks, and within
+    it of all names together that tasks have in common.
+    """
     names = _all_names()
     column = {name: index for index, name in enumerate(names)}
     amounts = np.zeros((len(rows), len(names)))
@@ -108,21 +117,35 @@ def fit_coefficients(rows: Sequence[Measured]) -> dict[str, float]:
         for name, amount in _amounts(row).items():
             amounts[index, column[name]] = amount
     took = np.array([row.ms for row in rows])
-    parts, targets, weights = [amounts], [took], [np.ones(len(rows))]
+    steps = _steps(names)
+    increments = np.zeros(len(names))
     for stage in STAGES:
-        mask = np.array([_stage(name) == stage for name in names], float)
+        of_stage = np.array([_stage(name) == stage for name in names])
+        matrix = (amounts * of_stage) @ steps
         measured = np.array([measured_ms(row, stage) for row in rows])
-        parts.append(amounts * mask)
-        targets.append(measured)
-        weights.append(np.sqrt(measured / took) * _WEIGHT_OF_STAGES)
-    matrix = np.concatenate(parts) @ _steps(names)
-    floor = np.tile(took * _FLOOR, len(parts))
-    increments = _fit(matrix, np.concatenate(targets), np.concatenate(weights), floor)
-    return dict(zip(names, (float(value) for value in _steps(names) @ increments), strict=True))
+        weight = np.sqrt(np.maximum(measured / took, _LEAST_WEIGHT))
+        for group in _groups(matrix):
+            used = np.flatnonzero(matrix[:, group].max(axis=1))
+            increments[group] = _fit(
+                matrix[np.ix_(used, group)], measured[used], weight[used], took[used] * _FLOOR
+            )
+    return dict(zip(names, (float(value) for value in steps @ increments), strict=True))
 
 
-_WEIGHT_OF_STAGES = 0.5
-"""Against the whole: right sums of wrong parts are not right for other tasks."""
+def _groups(matrix: Vector) -> Iterator[NDArray[np.intp]]:
+    """The columns that are used, in groups of those that rows have in common."""
+    left = set(np.flatnonzero(matrix.max(axis=0)).tolist())
+    together = (matrix > 0).T.astype(np.float32) @ (matrix > 0) > 0
+    while left:
+        group = np.zeros(matrix.shape[1], bool)
+        group[left.pop()] = True
+        while (wider := together[group].any(axis=0)).sum() > group.sum():
+            group = wider
+        left -= set(np.flatnonzero(group).tolist())
+        yield np.flatnonzero(group)
+
+
+_LEAST_WEIGHT = 0.02
 _FLOOR = 0.02
 """Of the whole; what takes less counts as that."""
 
@@ -189,6 +212,10 @@ def _all_names() -> list[str]:
         names |= {n for some in options for n, _ in cost.count_work(100, one, [some])}
     moving = Header(Format.GIF, 40, 30, 2)
     names |= {name for some in options for name, _ in cost.count_work(100, moving, [some])}
+    kept = Header(Format.JPEG, 40, 30, bits=12, quantum=99.0)
+    turned = Header(Format.JPEG, 40, 30, turned=True)
+    for one, some in product((kept, turned, Header(Format.PNG, 40, 30, bits=8)), options):
+        names |= {name for name, _ in cost.count_work(100, one, [some])}
     names |= {f"decode.jpeg.idct.{divisor}" for divisor in (1, 2, 4, 8)}
     return sorted(names)
 
@@ -221,17 +248,20 @@ def _fit(matrix: Vector, target: Vector, weight: Vector, floor: Vector) -> Vecto
 
     for usual_error, rounds in _ROUNDS:
         found, made = errors(logs)
+        loss = _loss(found, weight, usual_error)
         for _ in range(rounds):
             trust = weight**2 / (1 + (found / usual_error) ** 2)
             slopes = matrix * np.exp(logs) / made[:, None]
-            gram = slopes.T @ (slopes * trust[:, None])
-            pull = slopes.T @ (trust * found) + _PULL * (logs - _LEAST_LOG)
+            heavy = slopes.T * trust
+            gram = heavy @ slopes
+            pull = heavy @ found + _PULL * (logs - _LEAST_LOG)
             stiff = damping * np.diag(gram) + _PULL
             step = np.linalg.solve(gram + np.diag(stiff), pull)
             tried = np.maximum(logs - np.clip(step, -1, 1), _LEAST_LOG)
             new_found, new_made = errors(tried)
-            if _loss(new_found, weight, usual_error) < _loss(found, weight, usual_error):
-                logs, found, made = tried, new_found, new_made
+            new_loss = _loss(new_found, weight, usual_error)
+            if new_loss < loss:
+                logs, found, made, loss = tried, new_found, new_made, new_loss
                 damping = max(1e-3, damping / 3)
             else:
                 damping = min(1e6, damping * 4)
@@ -244,7 +274,7 @@ _START = 0.1
 _LEAST_LOG = -12.0
 _PULL = 1e-4
 """Towards nothing, for what the tasks do not tell apart."""
-_ROUNDS = ((8.0, 30), (1.0, 25), (0.25, 35))
+_ROUNDS = ((8.0, 20), (1.0, 20), (0.25, 30))
 """The error beyond which a task counts as an outlier (as in Cauchy's distribution), and steps."""
 
 
@@ -262,8 +292,8 @@ def write_module(sizes: Sizes, coefficients: Mapping[str, float]) -> str:
     """The Python source of `imaging/coefficients.py`."""
     return _MODULE.format(
         sizes="\n".join(
-            f"    Format.{format.name}: ({', '.join(_short(value) for value in sizes[format])}),"
-            for format in Format
+            f'    "{kind}": ({", ".join(_short(value) for value in sizes[kind])}),'
+            for kind in _KINDS
         ),
         ms="\n".join(f'    "{name}": {_short(value)},' for name, value in coefficients.items()),
     )
@@ -282,14 +312,12 @@ _MODULE = '''"""What a unit of work takes. Written by `python -m benchmarks.cost
 Milliseconds on one core of the machine that `benchmarks/results/cost.md` names.
 """
 
-from omnishot_ray.imaging.formats import Format
-
-SIZES: dict[Format, tuple[float, float, float, float]] = {{
+SIZES: dict[str, tuple[float, float, float, float]] = {{
     # factor, exponent, growth, coarseness
 {sizes}
 }}
 """Bytes of a pixel of a rendition as a JPEG of quality 80: factor × bytes of a pixel of the source
-** exponent × scaling ** -growth × quantum ** coarseness. By the format of the source."""
+** exponent × scaling ** -growth × quantum ** coarseness. By the kind of the source."""
 
 MS: dict[str, float] = {{
 {ms}

@@ -2,11 +2,13 @@
 
 import io
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from omnishot_ray.errors import OmnishotError
@@ -41,19 +43,36 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One task done on one file. Milliseconds of CPU, the best run of several.
+class Run:
+    """A task done once, in milliseconds of CPU: as a whole, and by stages.
 
-    `stages` are decode, transform and encode; `sizes` the bytes of the results.
+    `pace` is what a piece of work that is always the same took before and after it, in the mean.
+    """
+
+    ms: float
+    pace: float
+    decode: float
+    transform: float
+    encode: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One task done on one file, in as many `passes` over all tasks.
+
+    `ms` and `stages` (decode, transform and encode) are milliseconds of CPU where nothing slows it
+    down, see `settled`; `sizes` are the bytes of the results.
     """
 
     file: str
     size_bytes: int
     header: Header
     task: Task
-    ms: float
-    stages: Mapping[str, float]
     sizes: tuple[int, ...]
+    runs: tuple[Run, ...]
+    passes: int = 1
+    ms: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 def _one(name: str, **given: Any) -> Task:
@@ -165,29 +184,80 @@ PANNED = "panned_flower_480"
 _PANNED_OVER = "photo_flower_480x360.jpg"
 
 
-def measure(file: str, data: bytes, header: Header, task: Task, runs: int = 3) -> Measured | None:
-    """Do a task several times, fewer when it is long; None when it cannot be done."""
-    best: Measured | None = None
-    spent = 0.0
-    for _ in range(runs):
+def measure(file: str, data: bytes, header: Header, task: Task) -> Measured | None:
+    """Do a task several times, oftener when it is short or the machine is busy.
+
+    None when it cannot be done.
+    """
+    sizes: tuple[int, ...] = ()
+    runs: list[Run] = []
+    before = _pace()
+    while not _are_enough(runs):
         done = _run(data, task)
         if done is None:
             return None
-        ms, timings, sizes = done
-        spent += ms
-        stages = {
-            "decode": timings.decode,
-            "transform": timings.transform,
-            "encode": timings.encode,
-        }
-        if best is None or ms < best.ms:
-            best = Measured(file, len(data), header, task, ms, stages, sizes)
-        if spent > _ENOUGH_MS:
-            break
-    return best
+        ms, stages, sizes = done
+        after = _pace()
+        pace = (before + after) / 2
+        runs.append(Run(ms, pace, stages.decode, stages.transform, stages.encode))
+        before = after
+    return Measured(file, len(data), header, task, sizes, tuple(runs))
 
 
-_ENOUGH_MS = 150.0
+def _are_enough(runs: Sequence[Run]) -> bool:
+    spent = sum(run.ms for run in runs)
+    steady = sum(run.pace < _STEADY * min(_paces) for run in runs)
+    if len(runs) > 2 and spent > _LEAST_MS and (steady > 1 or spent > _PATIENT_MS):
+        return True
+    return spent > _MOST_MS
+
+
+_LEAST_MS, _PATIENT_MS, _MOST_MS = 15.0, 60.0, 150.0
+_STEADY = 1.08
+"""A neighbour on the same silicon slows a core down by 1.4 for a while, which shows in its CPU time
+but not in the load of the machine."""
+_ALWAYS_THE_SAME = np.random.default_rng(1).normal(128, 20, 20_000).astype(np.uint8).tobytes()
+_paces: list[float] = []
+
+
+def _pace() -> float:
+    started = time.process_time()
+    zlib.compress(_ALWAYS_THE_SAME)
+    _paces.append((time.process_time() - started) * 1000)
+    return _paces[-1]
+
+
+def merged(one: Measured, other: Measured) -> Measured:
+    """Two passes over a task as one."""
+    return replace(one, runs=one.runs + other.runs, passes=one.passes + other.passes)
+
+
+def settled(rows: Sequence[Measured]) -> list[Measured]:
+    """With the `ms` and `stages` of one run each, as if the machine were always at its best.
+
+    Of the runs, each shortened by as much as the machine was slower, the one that a third is below:
+    the first is often slower than the others, and the fastest may have been lucky.
+    """
+    best = float(np.percentile([run.pace for row in rows for run in row.runs], _BEST_PERCENT))
+    return [_settled(row, best) for row in rows]
+
+
+_BEST_PERCENT = 5
+_SLOWEST = 1.6
+"""What is slower was interrupted while it was measured how slow it is."""
+_FOLLOWS = 0.8
+"""Tasks follow the pace less than the piece of work that it is measured by: as its power."""
+
+
+def _settled(row: Measured, best: float) -> Measured:
+    shortened = sorted(
+        (run.ms * max(best / run.pace, 1 / _SLOWEST) ** _FOLLOWS, index)
+        for index, run in enumerate(row.runs)
+    )
+    ms, index = shortened[(len(shortened) - 1) // 3]
+    run = row.runs[index]
+    stages = {name: getattr(run, name) * ms / run.ms for name in ("decode", "transform", "encode")}
+    return replace(row, ms=ms, stages=stages)
 
 
 def _run(data: bytes, task: Task) -> tuple[float, Timings, tuple[int, ...]] | None:

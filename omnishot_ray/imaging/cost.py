@@ -19,6 +19,7 @@ from omnishot_ray.imaging.encode_cost import (
     Work,
     count_encode,
     count_film,
+    is_stored,
     is_transparent,
     megapixels,
     names,
@@ -29,6 +30,7 @@ from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.info import DECODE_MARGIN, MEASURED
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import choose_format
+from omnishot_ray.imaging.unchanged import is_coarser, touches_pixels
 
 
 def estimate_ms(size_bytes: int, header: Header, wanted: Sequence[Options]) -> float:
@@ -115,6 +117,7 @@ def _priced(work: Iterable[Work]) -> float:
 def count_work(size_bytes: int, header: Header, wanted: Sequence[Options]) -> Iterator[Work]:
     """All that is to be done for the renditions of one source."""
     yield "task", 1.0
+    size_bytes = max(1, size_bytes - header.beside)
     upright = Size(header.height, header.width) if header.swaps_sides else Size(*_size(header))
     plans = [plan_rendition(turned(upright, options), options) for options in wanted]
     scale = max(plan.scale for plan in plans)
@@ -140,10 +143,24 @@ def count_work(size_bytes: int, header: Header, wanted: Sequence[Options]) -> It
             yield from count_film(film, size_bytes, header, options, plan)
         else:
             format = choose_format(options, header, is_transparent(header), plan.output)
-            yield from count_encode(format, size_bytes, header, options, plan)
+            if _is_kept(format, size_bytes, header, options, plan):
+                yield "encode.kept", 1.0
+            else:
+                yield from count_encode(format, size_bytes, header, options, plan)
     for gravity, _ in looks:
         yield _LOOKS[gravity], 1.0
         yield "render.gravity.mp", decoded
+
+
+def _is_kept(format: Format, size_bytes: int, header: Header, options: Options, plan: Plan) -> bool:
+    """Whether the source itself is the result, as `unchanged.py` has it."""
+    return (
+        format is header.format is Format.JPEG
+        and plan.output == plan.crop[2:] == (header.width, header.height)
+        and not (header.turned or header.profile or options.rotate or touches_pixels(options))
+        and (options.max_bytes is None or size_bytes <= options.max_bytes)
+        and is_coarser(header, format, options)
+    )
 
 
 _LOOKS = {"attention": "render.attention", "face": "render.face"}
@@ -152,6 +169,7 @@ _LOOKS = {"attention": "render.attention", "face": "render.face"}
 def count_info_work(size_bytes: int, header: Header) -> Iterator[Work]:
     """All that is to be done for the description of one source."""
     yield "task", 1.0
+    size_bytes = max(1, size_bytes - header.beside)
     plan = plan_rendition(Size(*_size(header)), MEASURED)
     divisor = _draft_divisor(header, min(1.0, plan.scale * DECODE_MARGIN), effort=0)
     yield from _count_decode(size_bytes, header, divisor)
@@ -182,6 +200,8 @@ def _count_decode(size_bytes: int, header: Header, divisor: int) -> Iterator[Wor
     pixels = header.width * header.height * MEGA
     fixed, by_bytes, by_pixels = names("decode", kind)
     yield fixed, 1.0
+    if is_stored(size_bytes, header):
+        mega_bytes *= _COPIED
     # Of an animation the first frame is decoded by itself, whatever comes after.
     yield by_bytes, mega_bytes / header.frames
     if header.format is Format.JPEG:
@@ -194,12 +214,16 @@ def _count_decode(size_bytes: int, header: Header, divisor: int) -> Iterator[Wor
     elif kind == "png.other":
         yield by_pixels, pixels
         yield "decode.png.samples", pixels * header.bits / 24
+    elif header.format is Format.AVIF and header.alpha:
+        yield by_pixels, 2 * pixels  # alpha is a picture of its own
     else:
         yield by_pixels, pixels
     if header.profile:
         yield "decode.profile", 1.0
 
 
+_COPIED = 0.2
+"""What stored bytes take of the time of compressed ones: they are copied, and summed twice."""
 _IDCT = {divisor: f"decode.jpeg.idct.{divisor}" for divisor in (1, 2, 4, 8)}
 
 
@@ -241,6 +265,8 @@ def _count_render(header: Header, options: Options, plan: Plan, divisor: int) ->
     if header.swaps_sides or options.rotate:
         yield "render.turn", scaled
         yield "render.turn.large", max(0.0, scaled - _LARGE_TURN_MP)
+    elif header.turned:
+        yield "render.flip", scaled
     for name in ("grayscale", "normalize", "blur", "sharpen"):
         if getattr(options, name):
             yield _FILTERS[name], scaled * (2 if is_transparent(header) else 1)

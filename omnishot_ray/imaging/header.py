@@ -30,8 +30,10 @@ class Header:
     The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
     are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
     `lossless` tells the two kinds of WebP apart. `profile`: colours have to be converted to sRGB.
-    `swaps_sides`: upright is a quarter turn away from stored (JPEG). `quantum`: the mean step that
-    the luma of a JPEG is rounded to, 1 for other formats.
+    `turned`: upright is turned from stored or mirrored, `swaps_sides`: by a quarter (JPEG).
+    `quantum`: the mean step that the luma of a JPEG is rounded to, 1 for other formats. `beside`:
+    bytes of the file that are not the coded picture, but a profile, a preview or other metadata;
+    a damaged file may claim more than it has.
     """
 
     format: Format
@@ -46,6 +48,8 @@ class Header:
     profile: bool = False
     swaps_sides: bool = False
     quantum: float = 1.0
+    beside: int = 0
+    turned: bool = False
 
 
 _FRAME_COUNT_STOP = 1_024
@@ -90,6 +94,7 @@ def _read_jpeg(data: bytes) -> Header | None:
         (length,) = struct.unpack_from(">H", data, at)
         if marker in _JPEG_FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", data, at + 3)
+            orientation = _read_orientation(exif)
             is_sequential = marker in _JPEG_SEQUENTIAL_MARKERS
             scans = _count_scans(data, at + length, channels if is_sequential else None)
             if scans is None:
@@ -102,8 +107,10 @@ def _read_jpeg(data: bytes) -> Header | None:
                 scans=max(1, scans),
                 bits=_jpeg_bits(data[at + 8 : at + 8 + 3 * channels]),
                 profile=bool(profile) and not _says_srgb(profile),
-                swaps_sides=_is_quarter_turned(exif),
+                swaps_sides=orientation > 4,
                 quantum=sum(steps) / len(steps) if steps else _USUAL_QUANTUM,
+                beside=at,
+                turned=orientation > 1,
             )
         if marker in (0xDA, 0xD9):
             return None
@@ -168,8 +175,8 @@ def _jpeg_bits(components: bytes) -> int:
     return 8 * sum(shares) // max(shares, default=1) if all(shares) else 8 * len(shares)
 
 
-def _is_quarter_turned(exif: bytes) -> bool:
-    """Whether the orientation (CIPA DC-008 §4.6.5.1.A) among the first tags is one of 5 to 8."""
+def _read_orientation(exif: bytes) -> int:
+    """The orientation (CIPA DC-008 §4.6.5.1.A) if it is among the first tags, else 1."""
     order = "<" if exif[:2] == b"II" else ">"
     try:
         (at,) = struct.unpack_from(order + "I", exif, 4)
@@ -177,10 +184,10 @@ def _is_quarter_turned(exif: bytes) -> bool:
         for index in range(min(entries, _MOST_TAGS)):
             tag, value = struct.unpack_from(order + "H6xH", exif, at + 2 + 12 * index)
             if tag >= 0x0112:  # they are in rising order
-                return bool(tag == 0x0112 and 5 <= value <= 8)
+                return int(value) if tag == 0x0112 and value <= 8 else 1
     except struct.error:
         pass
-    return False
+    return 1
 
 
 _MOST_TAGS = 64
@@ -229,7 +236,9 @@ def _read_png(data: bytes) -> Header | None:
             (claimed,) = struct.unpack_from(">I", data, at + 8)
             frames = min(max(1, claimed), _FRAME_COUNT_STOP)
         at += 12 + length
-    return Header(Format.PNG, width, height, frames, alpha, channels, bits=bits, profile=profile)
+    return Header(
+        Format.PNG, width, height, frames, alpha, channels, bits=bits, profile=profile, beside=at
+    )
 
 
 def _head_of_iccp(chunk: bytes) -> bytes:
@@ -258,7 +267,8 @@ def _read_webp(data: bytes) -> Header | None:
         height = int.from_bytes(data[27:30], "little") + 1
         alpha = bool(flags & 0x10)
         frames = _count_webp_frames(data) if flags & 0x02 else 1
-        profile, lossless = bool(flags & 0x20), _is_lossless_webp(data)
+        profile = bool(flags & 0x20)
+        lossless, beside = _find_webp_pixels(data, frames)
         return Header(
             Format.WEBP,
             width,
@@ -268,6 +278,7 @@ def _read_webp(data: bytes) -> Header | None:
             3 + alpha,
             lossless=lossless,
             profile=profile and not _says_srgb(data[30 : 30 + _MOST_PROFILE_BYTES]),
+            beside=beside,
         )
     return None
 
@@ -276,19 +287,28 @@ _MOST_PROFILE_BYTES = 4_096
 """The name stands at the beginning."""
 
 
-def _is_lossless_webp(data: bytes) -> bool:
-    """The kind of the first picture among the chunks, within its frame when it is animated."""
-    at = 12
+def _find_webp_pixels(data: bytes, frames: int) -> tuple[bool, int]:
+    """Whether the first picture among the chunks is lossless, and the bytes that are no picture.
+
+    The latter of a still; what is beside the frames of an animation is not worth a second walk.
+    """
+    at, coded = 12, 0
     for _ in range(MOST_BLOCKS):
         kind = data[at : at + 4]
-        if kind in (b"VP8 ", b"VP8L") or at + 8 > len(data):
-            return kind == b"VP8L"
+        if at + 8 > len(data):
+            break
         if kind == b"ANMF":
             at += 24  # its own fields; chunks of the picture follow
             continue
         (length,) = struct.unpack_from("<I", data, at + 4)
+        coded += length if kind in _WEBP_PIXELS else 0
+        if kind in (b"VP8 ", b"VP8L"):
+            return kind == b"VP8L", max(0, len(data) - coded) if frames == 1 else 0
         at += 8 + length + (length & 1)
-    return False
+    return False, 0
+
+
+_WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
 
 
 def _count_webp_frames(data: bytes) -> int:
@@ -350,7 +370,9 @@ def _read_avif(data: bytes) -> Header | None:
     alpha = b"auxiliary:alpha" in box
     frames = _count_avif_frames(data) if data[8:12] == b"avis" else 1
     profile = b"colrprof" in box and not _says_srgb(box)
-    return Header(Format.AVIF, width, height, frames, alpha, 3 + alpha, profile=profile)
+    return Header(
+        Format.AVIF, width, height, frames, alpha, 3 + alpha, profile=profile, beside=len(box)
+    )
 
 
 _MOST_META_BYTES = 256 * 1024

@@ -24,8 +24,13 @@ def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: 
         and orientation == Orientation()
         and (source.icc_profile is None or is_srgb(source.icc_profile))
         and source.image.mode != "CMYK"
-        and all(getattr(options, name) == getattr(_AS_IT_IS, name) for name in _TOUCHED_BY)
+        and not touches_pixels(options)
     )
+
+
+def touches_pixels(options: Options) -> bool:
+    """Whether more is wanted than a size, a place and a format."""
+    return any(getattr(options, name) != getattr(_AS_IT_IS, name) for name in _TOUCHED_BY)
 
 
 def is_coarser(header: Header, format: Format, options: Options) -> bool:

@@ -272,8 +272,9 @@ def test_a_png_chunk_longer_than_the_file_ends_the_walk() -> None:
         ("jpeg420_progressive_flower_2268x1512", {"bits": 12, "profile": False}),
         ("product_jar_on_white_1125x1800_adobergb_icc", {"bits": 24, "profile": True}),
         ("cmyk_ycck_swop_icc_500x333", {"bits": 32, "profile": True}),
-        ("exif_landscape_orientation_3", {"swaps_sides": False}),
-        ("exif_landscape_orientation_5", {"swaps_sides": True}),
+        ("exif_landscape_orientation_1", {"swaps_sides": False, "turned": False}),
+        ("exif_landscape_orientation_3", {"swaps_sides": False, "turned": True}),
+        ("exif_landscape_orientation_5", {"swaps_sides": True, "turned": True}),
         ("png_palette_alpha_828x322", {"bits": 8}),
         ("png_rgb_16bit_360x182", {"bits": 48, "profile": False}),
         ("png_display_p3_8x8", {"bits": 32, "profile": True}),
@@ -286,6 +287,16 @@ def test_a_png_chunk_longer_than_the_file_ends_the_walk() -> None:
 def test_the_header_tells_what_the_estimate_asks(name: str, said: dict[str, object]) -> None:
     header = read_header(corpus.read(name))
     assert {field: getattr(header, field) for field in said} == said
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_what_is_beside_the_picture_is_told_from_its_bytes(format: str) -> None:
+    """A profile does not make a picture busier."""
+    picture, profile = noise(80, 60), bytes(range(256)) * 80
+    plain, profiled = encode(picture, format), encode(picture, format, icc_profile=profile)
+    coded = [len(data) - read_header(data).beside for data in (plain, profiled)]
+    assert len(profiled) > len(plain) + 300
+    assert coded[1] == pytest.approx(coded[0], abs=40)
 
 
 def test_the_quantum_is_the_mean_step_of_the_luma() -> None:
