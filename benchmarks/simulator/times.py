@@ -8,10 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from statistics import median
 from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
+from benchmarks.guard.yardstick import stretch
 from benchmarks.serving.fleet import NOISE
 from omnishot_ray.imaging.cost import estimate_ms
 from omnishot_ray.imaging.header import read_header
@@ -21,6 +24,7 @@ from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import process
 from omnishot_ray.load.pictures import Library, drawn_library
 from omnishot_ray.load.traffic import Ask, Mix, Traffic
+from omnishot_ray.protocol import ImageTask
 from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
 _INFO_MS = 7.0
@@ -33,16 +37,16 @@ _SEEN = 4000
 class Times:
     """Core-milliseconds. `engine` by `name_of` a request; what is not there is estimated.
 
-    The defaults: `edge_ms` is HAProxy's and the gateway's share of a request beside the pixels
-    (8 connections, /health: 4 560/s on two cores), `hit_ms` what a cached picture takes (2 813/s
-    on two cores with the load on them), `byte_ms` the reading and hashing of a megabyte, `hop_ms`
-    what a batch costs the gateway that owns it and `hop_far_ms` the replica (1 to 5 together).
+    The defaults: `edge_ms` is the gateway's share of a request beside the pixels, and HAProxy's
+    where `proxy_ms` does not tell it apart (8 connections, /health: 4 560/s on two cores),
+    `byte_ms` the reading and hashing of a megabyte, `hop_ms` what a batch costs the gateway that
+    owns it and `hop_far_ms` the replica (1 to 5 together).
     """
 
     engine: Mapping[str, float] = field(default_factory=dict)
     edge_ms: float = 0.3
+    proxy_ms: float = 0.0
     byte_ms: float = 1.0
-    hit_ms: float = 0.35
     hop_ms: float = 2.0
     hop_far_ms: float = 1.0
     client_ms: float = 0.0
@@ -89,6 +93,16 @@ def estimate(ask: Ask) -> float:
     return estimate_ms(len(ask.picture.data), read_header(ask.picture.data), wanted)
 
 
+@cache
+def split_costs(ask: Ask, parts: int) -> tuple[float, ...]:
+    """The estimates of the parts that the service makes of a request for several replicas."""
+    header, wanted = read_header(ask.picture.data), tuple(wanted_of(ask))
+    if len(wanted) < 2:
+        return (estimate(ask),)
+    task = ImageTask(ask.picture.data, wanted, "")
+    return tuple(part.estimate_ms(header) for part in task.split(header, parts))
+
+
 def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
     """One request for each different piece of work that a mix asks for."""
     ways: dict[str, Ask] = {}
@@ -99,8 +113,9 @@ def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
     return ways
 
 
-def measure_engine(mixes: Sequence[Mix]) -> dict[str, float]:
-    """Core-milliseconds of each piece of work, in a process that keeps its memory as replicas do.
+def measure_engine(mixes: Sequence[Mix]) -> tuple[dict[str, float], float]:
+    """Core-milliseconds of each piece of work, in a process that keeps its memory as replicas do,
+    and of a stretch of the yardstick's work meanwhile.
 
     What malloc is told counts: without it a quarter of the time may be page faults.
     """
@@ -112,14 +127,14 @@ def measure_engine(mixes: Sequence[Mix]) -> dict[str, float]:
         text=True,
         check=True,
     )
-    measured: dict[str, float] = json.loads(run.stdout)
-    return measured
+    measured, stretch_ms = json.loads(run.stdout)
+    return measured, stretch_ms
 
 
 def _measure_here(
     library: Library, mix: Mix, say: Callable[[str], None], repeats: int = 5
-) -> dict[str, float]:
-    measured = {}
+) -> tuple[dict[str, float], list[float]]:
+    measured, stretches = {}, []
     for name, ask in sorted(all_ways(library, mix).items()):
         wanted, taken = wanted_of(ask), []
         for _ in range(repeats + 1):
@@ -129,19 +144,23 @@ def _measure_here(
             else:
                 describe(ask.picture.data, Limits())
             taken.append((process_time() - started) * 1000.0)
-        measured[name] = sorted(taken[1:])[repeats // 2]
+        measured[name] = median(taken[1:])
+        stretches.append(stretch() * 1000.0)
         say(f"{measured[name]:8.1f} ms  {name}")
-    return measured
+    return measured, stretches
 
 
 def main() -> None:
-    """Mixes as JSON on standard input, their pieces of work on standard output."""
+    """Mixes as JSON on standard input; on standard output their pieces of work, and a stretch."""
     measured: dict[str, float] = {}
+    stretches: list[float] = []
     for mix in json.load(sys.stdin):
-        measured |= _measure_here(
+        more, seen = _measure_here(
             drawn_library(), Mix(**mix), lambda text: print(text, file=sys.stderr, flush=True)
         )
-    print(json.dumps(measured))
+        measured |= more
+        stretches += seen
+    print(json.dumps([measured, median(stretches)]))
 
 
 if __name__ == "__main__":
