@@ -289,7 +289,8 @@ class Service:
             for _ in range(max(1, layout.nodes))
         ]
         self.chance = random.Random(seed)
-        self._client, self._proxy = Thread(self.nodes[0]), Thread(self.nodes[0])
+        self._client = Thread(self.nodes[0])
+        self._proxies = [Thread(node) for node in self.nodes]
         self.gateways = [
             _Gateway(self, self.nodes[number % len(self.nodes)])
             for number in range(layout.gateways)
@@ -351,8 +352,10 @@ class Service:
         yield from self._on_client()  # made
         at_ms = float(self.env.now)
         yield from self._on_client()  # sent
+        alive = [one for one in self._proxies if one.node.alive] or self._proxies
+        proxy = alive[self._asked % len(alive)]
         if times.proxy_ms:
-            yield from self._proxy.run(times.proxy_ms / 2)
+            yield from proxy.run(times.proxy_ms / 2)
         # As HAProxy's leastconn does it: of those with the fewest, the one whose turn it is.
         gateway = min(self.gateways, key=lambda one: (one.open, one.had))
         gateway.open += 1
@@ -362,7 +365,7 @@ class Service:
         if not gateway.node.alive:
             how = LOST
         if times.proxy_ms:
-            yield from self._proxy.run(times.proxy_ms / 2)
+            yield from proxy.run(times.proxy_ms / 2)
         yield from self._on_client()  # read
         took_ms = float(self.env.now) - at_ms
         self.answers.rows.append((at_ms, took_ms, how))
