@@ -1,7 +1,7 @@
 """From what was measured apart to what a load will be like."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import mean, median, stdev
 
@@ -28,7 +28,7 @@ def times_of(measured: Measured) -> Times:
     edges, factors, proxies, clients = [], [], [], []
     for one in measured.rounds:
         (small, small_px, small_mb), (large, large_px, large_mb) = (
-            (_service_ms(load, measured), *_mean_work(mix, measured, load))
+            (_service_ms(load, measured), *mean_work(mix, measured.engine, load))
             for load, mix in ((one.small, SMALL), (one.large, LARGE))
         )
         small -= plain.byte_ms * small_mb
@@ -71,21 +71,18 @@ def _part_ms(load: Load, measured: Measured, part: str) -> float:
     return spent / (len(load.counted) / load.seconds) * 1000 / _slow(load.stretch_ms, measured)
 
 
-def _mean_work(mix: Mix, measured: Measured, load: Load) -> tuple[float, float]:
+def mean_work(mix: Mix, engine: Mapping[str, float], load: Load) -> tuple[float, float]:
     """Core-milliseconds of pixels and megabytes of body of a request, by the kinds that came."""
     by_kind = defaultdict[str, list[tuple[float, float]]](list)
     asks = Traffic(drawn_library(), mix).visitor(0)
     for _ in range(3000):
         ask = next(asks)
-        by_kind[ask.kind].append((_alone_ms(measured, ask), len(ask.picture.data) / 1e6))
+        alone_ms = engine.get(name_of(ask), estimate(ask))
+        by_kind[ask.kind].append((alone_ms, len(ask.picture.data) / 1e6))
     kinds = [one[1] for one in load.counted]
     return tuple(  # type: ignore[return-value]
         mean(mean(each[at] for each in by_kind[kind]) for kind in kinds) for at in (0, 1)
     )
-
-
-def _alone_ms(measured: Measured, ask: object) -> float:
-    return measured.engine.get(name_of(ask), estimate(ask))  # type: ignore[arg-type]
 
 
 def slowed(times: Times, slow: float) -> Times:

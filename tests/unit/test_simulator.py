@@ -1,5 +1,6 @@
 """The simulation against queueing theory and against what must hold of any service."""
 
+import json
 import math
 from dataclasses import replace
 from statistics import mean
@@ -9,7 +10,18 @@ import simpy
 
 from benchmarks.simulator.cores import NICE_WEIGHTS, Node, Thread
 from benchmarks.simulator.limits import parts
+from benchmarks.simulator.measured import (
+    LARGE,
+    SMALL,
+    WARM_S,
+    Calm,
+    Load,
+    Measured,
+    Round,
+    from_dict,
+)
 from benchmarks.simulator.model import LOST, RIGHT, Layout, Service, run_closed, run_open
+from benchmarks.simulator.predict import mean_work, slowed, times_of
 from benchmarks.simulator.times import Times, all_ways, estimate, name_of, read_times, wanted_of
 from omnishot_ray.load.pictures import Picture, drawn_library
 from omnishot_ray.load.shapes import Shape, Stage, Thresholds
@@ -133,6 +145,88 @@ def test_times_are_read_as_they_were_written(tmp_path) -> None:
     times = Times({"a": 1.5}, edge_ms=0.7, background=0.1)
     times.write(tmp_path / "times.json")
     assert read_times(tmp_path / "times.json") == times
+
+
+ENGINE = {
+    name: estimate(ask)
+    for mix in (SMALL, LARGE, USUAL.mix)
+    for name, ask in all_ways(LIBRARY, mix).items()
+}
+EDGE_MS, PROXY_MS, FACTOR, IDLE = 2.5, 0.5, 1.2, 0.15
+
+
+def measured_load(name: str, mix: Mix, slow: float) -> Load:
+    """As a service of known costs takes it, on a machine that is `slow` times as slow."""
+    kinds = list(mix.weights) * 100
+    answers = [(WARM_S + 0.01 * at, kind, 50.0, "", "miss") for at, kind in enumerate(kinds)]
+    load = Load(name, 6, 20.0, 7, 8.0 * slow, 20.0, {}, 1.5 * slow, answers)
+    pixels, megabytes = mean_work(mix, ENGINE, load)
+    rest = (EDGE_MS + FACTOR * pixels + Times().byte_ms * megabytes) * slow * len(kinds) / 1000
+    proxy = PROXY_MS * slow * len(kinds) / 1000
+    return replace(load, cpu={"haproxy": proxy, "gateways": rest, "ray": IDLE * 20.0})
+
+
+def measured_service() -> Measured:
+    rounds = []
+    for slow in (1.0, 1.3, 1.4):
+        calm = [
+            Calm(kind, 10.0 * slow * ratio, 8.0, 20.0)
+            for kind in USUAL.mix.weights
+            for ratio in (1.0, 1.1, 1.2)
+        ]
+        loads = [measured_load("small", SMALL, slow), measured_load("large", LARGE, slow)]
+        rounds.append(Round(8.0 * slow, calm, *loads, [replace(loads[1], mix="usual")]))
+    return Measured(2, ENGINE, 8.0, {"ray": IDLE}, rounds)
+
+
+def test_calibration_finds_the_costs_whatever_the_machine_does_meanwhile() -> None:
+    times = times_of(measured_service())
+    assert times.edge_ms == pytest.approx(EDGE_MS, rel=0.02)
+    assert times.proxy_ms == pytest.approx(PROXY_MS, rel=0.02)
+    assert times.busy == pytest.approx(FACTOR, rel=0.02)
+    assert times.client_ms == pytest.approx(1.5, rel=0.02)
+    assert times.background == pytest.approx(IDLE)
+    assert times.calm_of["photo"] == pytest.approx(1.1 * 10 / 8, rel=0.02)
+
+
+def test_a_slow_machine_is_slow_in_everything() -> None:
+    times = replace(times_of(measured_service()), noise=0.0)
+    rate = 5.0
+    means = [
+        mean(ms for _, ms, _ in run_open(Service(Layout(), one), USUAL, rate, 40.0).rows)
+        for one in (times, slowed(times, 2.0))
+    ]
+    assert means[1] > 1.9 * means[0]
+
+
+def test_measurements_are_read_as_they_were_written() -> None:
+    measured = measured_service()
+    assert from_dict(json.loads(json.dumps(measured.as_dict()))) == measured
+
+
+def test_visitors_who_stay_go_on_where_they_were() -> None:
+    shape = Shape("x", "x", (Stage(2, 5.0), Stage(2, 5.0)), Thresholds())
+    alone = Shape("x", "x", (Stage(2, 10.0),), Thresholds())
+    rows = [run_closed(Service(Layout(), Times()), USUAL, one).rows[:20] for one in (shape, alone)]
+    assert rows[0] == rows[1]
+
+
+def test_equal_gateways_take_turns() -> None:
+    service = Service(Layout(cores=8, gateways=4, replicas=4), Times())
+    run_open(service, USUAL, 2.0, 30.0)
+    asked = [one.loop.busy_ms for one in service.gateways]
+    assert min(asked) > 0.3 * max(asked)
+
+
+def test_dear_work_on_several_renditions_is_split_over_free_replicas() -> None:
+    name, cost_ms = only_way()
+    config = DispatchConfig(inline_ms=0.0, split_ms=cost_ms / 2)
+    means = []
+    for replicas in (1, 4):
+        layout = Layout(cores=8, gateways=1, replicas=replicas)
+        service = Service(layout, Times({name: cost_ms}, noise=0.0), config)
+        means.append(mean(ms for _, ms, _ in run_open(service, ONE_KIND, 0.5, 60.0).rows))
+    assert means[1] < 0.75 * means[0]
 
 
 def test_every_way_has_a_cost() -> None:
