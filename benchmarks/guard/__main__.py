@@ -1,6 +1,6 @@
 """The regression guard: `make bench`, at most ten minutes.
 
-    python -m benchmarks.guard [--rounds 7] [--without-service] [--keep] [--baseline new|add]
+    python -m benchmarks.guard [--rounds 6] [--without-service] [--keep] [--baseline new|add]
 
 Measures the engine and the running service, each figure as a ratio to a yardstick that is measured
 right before and after it, and says what is outside of what further runs of the baseline's code
@@ -32,7 +32,7 @@ BASELINE = RESULTS / "baseline.json"
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--without-service", action="store_true", help="the engine alone")
     parser.add_argument("--keep", action="store_true", help="add it to the history")
     parser.add_argument("--baseline", choices=("new", "add"), help="what becomes of this run")

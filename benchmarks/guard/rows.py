@@ -16,8 +16,9 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 from benchmarks import engine
-from benchmarks.guard.yardstick import speed
+from benchmarks.guard.yardstick import speed, stretch
 from benchmarks.peers import servers, wrk
+from benchmarks.usage import cpu_by_part
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import process
 from omnishot_ray.serving.environment import RAY_ENVIRONMENT
@@ -25,29 +26,29 @@ from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 COMMAND = "python -m omnishot_ray.cli serve --port {port}"
 CONNECTIONS = 8
 SERVICES = 2
-ENGINE, SERVED = "engine: ", "served: "
+ENGINE, SERVED, SERVED_CPU = "engine: ", "served: ", "served, CPU: "
 """What the names of rows begin with."""
-_ENGINE_S, _SERVED_S = 0.7, 2.0
+_ENGINE_S, _TURN_S, _SERVED_S = 1.0, 0.03, 2.0
 _ENGINE = ("400 → 200 JPEG", "2725×2225 → 720×588 JPEG", "800 → 300 WebP", "1600 → 4 platforms")
 _SERVED = {
-    f"{SERVED}400 → 200 JPEG": ("400", "/api/optimize?width=200&format=jpeg&effort=2", False),
-    f"{SERVED}400 → 200 JPEG, cached": ("400", "/api/optimize?width=200&format=jpeg", True),
-    f"{SERVED}2725×2225 → 720×588 JPEG": (
+    "400 → 200 JPEG": ("400", "/api/optimize?width=200&format=jpeg&effort=2", False),
+    "400 → 200 JPEG, cached": ("400", "/api/optimize?width=200&format=jpeg", True),
+    "2725×2225 → 720×588 JPEG": (
         "sharp",
         "/api/optimize?width=720&height=588&gravity=center&format=jpeg&effort=2",
         False,
     ),
-    f"{SERVED}1600 → 4 platforms": (
+    "1600 → 4 platforms": (
         "1600",
         "/api/variants?platforms=instagram-post,facebook-post,x-post,pinterest-pin&effort=2",
         False,
     ),
-    f"{SERVED}/health": ("", "/health", False),
+    "/health": ("", "/health", False),
 }
 
 
 def measure_engine(rounds: int, say: Callable[[str], None]) -> dict[str, list[float]]:
-    """Runs a second of CPU time over the yardstick beside it, for each round."""
+    """Runs a second of CPU time over the yardstick's, for each round."""
     measured: dict[str, list[float]] = {}
     for _ in range(rounds):
         run = subprocess.run(
@@ -65,46 +66,64 @@ def measure_engine(rounds: int, say: Callable[[str], None]) -> dict[str, list[fl
 
 
 def engine_round(seconds: float = _ENGINE_S) -> dict[str, float]:
-    """Each task of the engine once, for so long."""
+    """Each task of the engine for so long, in turns of a few hundredths of a second with the
+    yardstick: the machine changes its speed within seconds.
+    """
     files, measured = engine.prepare(), {}
     for task in engine.tasks():
         if task.name not in _ENGINE:
             continue
         data = files[task.photo].read_bytes()
         process(data, task.wanted, Limits())
-        before = speed()
-        until, started, count = perf_counter() + seconds, process_time(), 0
-        while perf_counter() < until or not count:
-            process(data, task.wanted, Limits())
-            count += 1
-        rate = count / (process_time() - started)
-        measured[ENGINE + task.name] = rate / ((before + speed()) / 2)
+        until, count, spent, stretches, stretched = perf_counter() + seconds, 0, 0.0, 0, 0.0
+        while perf_counter() < until:
+            turn = 0.0
+            while turn < _TURN_S:
+                started = process_time()
+                process(data, task.wanted, Limits())
+                turn += process_time() - started
+                count += 1
+            spent += turn
+            stretched += stretch()
+            stretches += 1
+        measured[ENGINE + task.name] = (count / spent) / (stretches / stretched)
     return measured
 
 
 def measure_served(rounds: int, say: Callable[[str], None]) -> dict[str, list[float]]:
-    """Requests a second over the yardstick before and after, for each round."""
+    """Requests a second, and a second of the service's CPU time, over the yardstick's before and
+    after, for each round.
+
+    The first is what clients see, and as restless as the machine; the second tells small changes.
+    """
     files = engine.prepare()
-    measured: dict[str, list[float]] = {name: [] for name in _SERVED}
+    measured: dict[str, list[float]] = {}
     for number in range(SERVICES):
         with ExitStack() as up:
             server = up.enter_context(servers.ours(COMMAND, 120))
             for round_number in range(rounds // SERVICES + (number < rounds % SERVICES) + 1):
-                for name, rate in _drive_all(server.url, files):
+                for name, rate in _drive_all(server, files):
                     if round_number:  # the first warms up
-                        measured[name].append(rate)
+                        measured.setdefault(name, []).append(rate)
     _say_all(measured, say)
     return measured
 
 
-def _drive_all(url: str, files: Mapping[str, Path]) -> Iterator[tuple[str, float]]:
+def _drive_all(server: servers.Server, files: Mapping[str, Path]) -> Iterator[tuple[str, float]]:
+    assert server.pid is not None
+    before = speed()
     for name, (photo, path, same) in _SERVED.items():
-        jpeg = files[photo].read_bytes() if photo else None
-        before = speed()
-        load = wrk.drive(url + path, jpeg, seconds=_SERVED_S, connections=CONNECTIONS, same=same)
+        jpeg, url = files[photo].read_bytes() if photo else None, server.url + path
+        spent_before = cpu_by_part(server.pid).total()
+        load = wrk.drive(url, jpeg, seconds=_SERVED_S, connections=CONNECTIONS, same=same)
+        spent = cpu_by_part(server.pid).total() - spent_before
         if load.not_ok or load.broken:
             raise SystemExit(f"{name}: {load.not_ok} errors, {load.broken} broken connections")
-        yield name, load.requests_per_second / ((before + speed()) / 2)
+        after = speed()
+        usual = (before + after) / 2
+        yield SERVED + name, load.requests_per_second / usual
+        yield SERVED_CPU + name, load.requests / spent / usual
+        before = after
 
 
 def _say_all(measured: Mapping[str, list[float]], say: Callable[[str], None]) -> None:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
 from statistics import median
@@ -19,10 +19,9 @@ from time import sleep, time
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
-
 from benchmarks.guard.yardstick import stretch
 from benchmarks.simulator.times import estimate, measure_engine, name_of
+from benchmarks.usage import cpu_by_part
 from omnishot_ray.load.messages import pack
 from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.run import run_shape
@@ -45,11 +44,6 @@ LARGE_USERS = 6
 _CALM_REQUESTS, _CALM_S = 72, 0.05
 _STRETCH_EVERY_S = 0.4
 _ENGINE = frozenset({"decode", "transform", "encode"})
-_PARTS = {
-    "haproxy": "haproxy",
-    "ray::ServeReplica:omnishot:Gateway": "gateways",
-    "ray::ServeReplica:omnishot:Resizer": "resizers",
-}
 
 
 @dataclass(frozen=True)
@@ -170,18 +164,6 @@ class Stretches:
     def ms(self) -> float:
         """The median."""
         return median(self._seen)
-
-
-def cpu_by_part(pid: int) -> Counter[str]:
-    """Core-seconds that the processes of a service have taken."""
-    taken = Counter[str]()
-    root = psutil.Process(pid)
-    for process in [root, *root.children(recursive=True)]:
-        with suppress(psutil.Error):
-            title, times = " ".join(process.cmdline()), process.cpu_times()
-            name = next((part for start, part in _PARTS.items() if start in title[:60]), "ray")
-            taken[name] += times.user + times.system
-    return taken
 
 
 def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed: int) -> Load:
