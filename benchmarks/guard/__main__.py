@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.guard import history, rows
 from benchmarks.guard.judge import FALSE_ALARMS, LEAST_RUNS, Moved, again, judge
+from benchmarks.guard.yardstick import YARDSTICK
 
 RESULTS = machine.ROOT / "benchmarks" / "results"
 BASELINE = RESULTS / "baseline.json"
@@ -82,6 +83,7 @@ def _run(rounds: int, with_service: bool) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": machine.commit(machine.ROOT),
         "machine": machine.describe(),
+        "yardstick": YARDSTICK,
         "rows": rows.measure_engine(rounds, _say),
     }
     if with_service:

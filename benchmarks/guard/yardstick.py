@@ -13,6 +13,9 @@ from time import perf_counter, thread_time
 
 import numpy as np
 
+YARDSTICK = 2
+"""Ratios to another one are not to be compared."""
+
 _DATA = random.Random(1).randbytes(120_000) + bytes(120_000)
 _PIXELS = np.random.default_rng(1).integers(0, 256, (800, 800, 3), np.uint8)
 _FLOATS = np.empty(_PIXELS.shape, np.float32)

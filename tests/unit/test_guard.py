@@ -18,7 +18,7 @@ from benchmarks.guard.judge import (
     judge,
     quantile,
 )
-from benchmarks.guard.yardstick import speed
+from benchmarks.guard.yardstick import YARDSTICK, speed
 
 BASE_RUNS = 5
 NOISE = {
@@ -179,7 +179,8 @@ def test_history_is_drawn_from_the_runs(tmp_path) -> None:
     for day, level in ((1, 1.0), (2, 2.0)):
         document = {"date": f"2026-01-0{day}T00:00:00+00:00", "commit": "abc1234", "rows": {}}
         document["rows"] = {"engine: x": [level] * 3}
-        history.keep(document, tmp_path)
+        history.keep(document | {"yardstick": YARDSTICK}, tmp_path)
+    history.keep(document | {"yardstick": YARDSTICK - 1}, tmp_path)
     assert [values for _, values in history.read_guard(tmp_path)] == [
         {"engine: x": 1.0},
         {"engine: x": 2.0},
@@ -188,4 +189,4 @@ def test_history_is_drawn_from_the_runs(tmp_path) -> None:
     texts = {text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")}
     assert {"engine: x", "02.01. 00:00 abc1234"} <= texts
     assert "| engine: x | 1.00 | 2.00 | 2 |" in (tmp_path / "history.md").read_text()
-    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 3
