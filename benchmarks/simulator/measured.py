@@ -2,13 +2,12 @@
 
 All of it is kept, answer by answer, so that another model can be held against the same
 measurements. The machine itself gets slower and faster from one minute to the next, so the same
-small stretch of work (`guard/yardstick.py`) is timed all along: what was measured at one time is
-put into the units of another by it. Nothing of a load that is predicted goes into the prediction
-but these stretches.
+small stretch of work (`guard/yardstick.py`) is timed before and after each: what was measured at
+one time is put into the units of another by it. Nothing else of a load that is predicted goes into
+its prediction.
 """
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,7 +18,7 @@ from time import sleep, time
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.guard.yardstick import stretch
+from benchmarks.guard.yardstick import speed
 from benchmarks.simulator.times import estimate, measure_engine, name_of
 from benchmarks.usage import cpu_by_part
 from omnishot_ray.load.messages import pack
@@ -42,7 +41,8 @@ LARGE = Mix({"photo": 1, "webp": 1, "platform": 1}, reuse=0.0)
 """Pixels that a gateway makes itself."""
 LARGE_USERS = 6
 _CALM_REQUESTS, _CALM_S = 72, 0.05
-_STRETCH_EVERY_S = 0.4
+_GAP_S = 1.0
+"""How long the machine is measured between two loads."""
 _ENGINE = frozenset({"decode", "transform", "encode"})
 
 
@@ -72,9 +72,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Calm:
-    """One request: its kind, the engine's time in the service and by itself, the answer's time."""
+    """One request: its kind, its size, the engine's time in the service and alone, the answer's."""
 
     kind: str
+    megabytes: float
     engine_ms: float
     alone_ms: float
     answer_ms: float
@@ -94,12 +95,13 @@ class Round:
 @dataclass(frozen=True)
 class Measured:
     """Of a service on so many cores. `engine` by `name_of` a request, in ms, while a stretch took
-    `engine_stretch_ms`; `idle` in cores by part.
+    `engine_stretch_ms`; `beside` is how much longer on all cores at once; `idle` in cores by part.
     """
 
     cores: int
     engine: Mapping[str, float]
     engine_stretch_ms: float
+    beside: float
     idle: Mapping[str, float]
     rounds: Sequence[Round] = field(default_factory=list)
 
@@ -140,30 +142,9 @@ def shape_of(users: int, seconds: float) -> Shape:
     return Shape("validate", "two stages", stages, Thresholds(), think_s=THINK_S)
 
 
-class Stretches:
-    """Times a stretch of work again and again, in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._seen: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Stretches":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_STRETCH_EVERY_S):
-            self._seen.append(stretch() * 1000.0)
-
-    @property
-    def ms(self) -> float:
-        """The median."""
-        return median(self._seen)
+def stretch_now() -> float:
+    """Milliseconds of a stretch of the yardstick's work, while nothing else is asked for."""
+    return 1000.0 / speed(_GAP_S)
 
 
 def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed: int) -> Load:
@@ -174,15 +155,11 @@ def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed
         if WARM_S <= at_s < WARM_S + seconds:
             looks.append((at_s, cpu_by_part(pid)))
 
-    with Stretches() as stretches:
-        run = run_shape(
-            shape_of(users, seconds),
-            url,
-            mix_of(name),
-            seed=seed,
-            decode_every=50,
-            on_progress=look,
-        )
+    before_ms = stretch_now()
+    run = run_shape(
+        shape_of(users, seconds), url, mix_of(name), seed=seed, decode_every=50, on_progress=look
+    )
+    stretch_ms = (before_ms + stretch_now()) / 2
     wrong = [one.problem for one in run.answers if not one.is_right and not one.is_shed]
     if wrong:
         raise SystemExit(f"wrong answers: {Counter(wrong)}")
@@ -193,7 +170,7 @@ def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed
         users,
         seconds,
         seed,
-        stretches.ms,
+        stretch_ms,
         last_s - first_s,
         {part: round(spent, 2) for part, spent in last.items()},
         run.cpu_s / max(1, len(run.answers)) * 1000.0,
@@ -234,7 +211,8 @@ def measure_calm(url: str, engine: Mapping[str, float], seed: int) -> list[Calm]
             stages = [part.split(";dur=") for part in answer.headers["Server-Timing"].split(", ")]
             engine_ms = sum(float(ms) for stage, ms in stages if stage in _ENGINE)
             alone_ms = engine.get(name_of(ask), estimate(ask))
-            seen.append(Calm(ask.kind, round(engine_ms, 2), alone_ms, round(took_ms, 2)))
+            size = len(ask.picture.data) / 1e6
+            seen.append(Calm(ask.kind, size, round(engine_ms, 2), alone_ms, round(took_ms, 2)))
     return seen
 
 
@@ -258,25 +236,37 @@ def on_cores(count: int) -> Iterator[None]:
 
 def measure(cores: int, rounds: int, seconds: float) -> Iterator[Measured]:
     """What there is after each round. The loads change places from round to round."""
-    engine, engine_stretch_ms = measure_engine([mix_of(name) for name in ("usual", "plain")])
     settings = {
         "OMNISHOT_RESIZERS__MIN_REPLICAS": str(cores),
         "OMNISHOT_RESIZERS__MAX_REPLICAS": str(cores),
         "OMNISHOT_GATEWAYS__REPLICAS": str(cores),
     }
+    mixes = [mix_of(name) for name in ("usual", "plain")]
     done: list[Round] = []
-    with on_cores(cores), own_service(settings) as (url, pid):
-        idle = measure_idle(pid)
-        seeds = iter(range(10, 2000))
-        for number in range(rounds):
-            with Stretches() as stretches:
+    with on_cores(cores):
+        stretches = [stretch_now()]
+        engine = measure_engine(mixes)
+        stretches.append(stretch_now())
+        together = measure_engine(mixes, cores) if cores > 1 else engine
+        stretches.append(stretch_now())
+        alone_ms, together_ms = (sum(stretches[at : at + 2]) / 2 for at in (0, 1))
+        slow = together_ms / alone_ms if cores > 1 else 1.0
+        beside = median(together[name] / engine[name] for name in engine) / slow
+        with own_service(settings) as (url, pid):
+            idle = measure_idle(pid)
+            seeds = iter(range(10, 2000))
+            for number in range(rounds):
+                before_ms = stretch_now()
                 calm = measure_calm(url, engine, next(seeds))
-            small = measure_load(url, pid, "small", SMALL_USERS * cores, seconds / 4, next(seeds))
-            large = measure_load(url, pid, "large", LARGE_USERS * cores, seconds / 4, next(seeds))
-            turn = number % len(LOADS)
-            loads = [
-                measure_load(url, pid, name, users, seconds, next(seeds))
-                for name, users in (*LOADS[turn:], *LOADS[:turn])
-            ]
-            done.append(Round(stretches.ms, calm, small, large, loads))
-            yield Measured(cores, engine, engine_stretch_ms, idle, list(done))
+                calm_ms = (before_ms + stretch_now()) / 2
+                small, large = (
+                    measure_load(url, pid, name, users * cores, seconds / 4, next(seeds))
+                    for name, users in (("small", SMALL_USERS), ("large", LARGE_USERS))
+                )
+                turn = number % len(LOADS)
+                loads = [
+                    measure_load(url, pid, name, users, seconds, next(seeds))
+                    for name, users in (*LOADS[turn:], *LOADS[:turn])
+                ]
+                done.append(Round(calm_ms, calm, small, large, loads))
+                yield Measured(cores, engine, alone_ms, beside, idle, list(done))

@@ -139,34 +139,32 @@ class _Gateway:
 
     def serve(self, work: _Work) -> Iterator[Any]:
         """The walk of a request; returns how it ended."""
-        times = self.service.times
-        yield from self.loop.run(times.edge_ms / 2 + times.byte_ms * len(work.data) / 1e6)
-        how = yield from self._answer(work)
-        yield from self.loop.run(times.edge_ms / 2)
-        return how
-
-    def _answer(self, work: _Work) -> Iterator[Any]:
-        config = self.service.config
+        edge_ms, config = self.service.times.edge(work.ask), self.service.config
         key = (name_of(work.ask), work.ask.number)
         if self._look(key):
             self.service.answers.hits += 1
             work.way = "hit"
+            yield from self.loop.run(edge_ms)
             return RIGHT
         if work.cost_ms < config.loop_ms and self._has_room(work.cost_ms):
             work.way = "loop"
-            yield from self.loop.run(work.takes_ms, work.calm)
-        elif work.cost_ms < config.inline_ms and self._has_room(work.cost_ms):
+            yield from self.loop.run(edge_ms + work.takes_ms, work.calm)
+            self._keep(key)
+            return RIGHT
+        yield from self.loop.run(edge_ms / 2)
+        if work.cost_ms < config.inline_ms and self._has_room(work.cost_ms):
             work.way = "inline"
             self.inline_ms += work.cost_ms
             yield from self.inline.run(work.takes_ms, work.calm)
             self.inline_ms -= work.cost_ms
+            how = RIGHT
         else:
             work.way = "pool"
             how = yield from self._pooled(work)
-            if how != RIGHT:
-                return how
-        self._keep(key)
-        return RIGHT
+        if how == RIGHT:
+            self._keep(key)
+        yield from self.loop.run(edge_ms / 2)
+        return how
 
     def _has_room(self, cost_ms: float) -> bool:
         limit_ms = self.service.config.inline_waiting_ms
@@ -175,6 +173,9 @@ class _Gateway:
     def _look(self, key: tuple[str, int]) -> bool:
         if key in self.cache:
             self.cache.move_to_end(key)
+            return True
+        # Gateways of a node hand on what they have made.
+        if any(key in one.cache for one in self.service.gateways if one.node is self.node):
             return True
         self.service.answers.redis_looks += self.service.layout.redis
         return self.service.layout.redis and key in self.service.shared_cache
@@ -285,7 +286,7 @@ class Service:
         self.answers = Answers()
         self.shared_cache: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.nodes = [
-            Node(self.env, layout.cores, layout.shared, times.calm, times.busy)
+            Node(self.env, layout.cores, layout.shared, times.calm, times.busy, times.beside)
             for _ in range(max(1, layout.nodes))
         ]
         self.chance = random.Random(seed)
@@ -349,9 +350,11 @@ class Service:
             data=ask.picture.data,
             calm=times.calm_of.get(ask.kind),
         )
-        yield from self._on_client()  # made
+        megabytes = len(ask.picture.data) / 1e6
+        client_ms = (times.client_ms + times.client_byte_ms * megabytes) / 4
+        yield from self._on_client(client_ms)  # made
         at_ms = float(self.env.now)
-        yield from self._on_client()  # sent
+        yield from self._on_client(client_ms)  # sent
         alive = [one for one in self._proxies if one.node.alive] or self._proxies
         proxy = alive[self._asked % len(alive)]
         if times.proxy_ms:
@@ -366,24 +369,24 @@ class Service:
             how = LOST
         if times.proxy_ms:
             yield from proxy.run(times.proxy_ms / 2)
-        yield from self._on_client()  # read
+        yield from self._on_client(client_ms)  # read
         took_ms = float(self.env.now) - at_ms
         self.answers.rows.append((at_ms, took_ms, how))
         if how == RIGHT:
             kind = "urgent" if urgent else ask.kind
             self.answers.right_ms.setdefault(kind, []).append(took_ms)
         self.answers.seen.append((at_ms / 1000.0, ask.kind, took_ms, how, work.way))
-        yield from self._on_client()  # looked at
+        yield from self._on_client(client_ms)  # looked at
 
     def _luck(self) -> float:
         """By how much a piece of work takes longer or shorter than it should; 1 in the mean."""
         spread = self.times.noise
         return math.exp(self.chance.gauss(-spread * spread / 2, spread))
 
-    def _on_client(self) -> Iterator[Any]:
-        """A quarter of what the load itself takes for a request."""
-        if self.times.client_ms:
-            yield from self._client.run(self.times.client_ms / 4)
+    def _on_client(self, ms: float) -> Iterator[Any]:
+        """A part of what the load itself takes for a request."""
+        if ms:
+            yield from self._client.run(ms)
 
     def _scale(self, config: AutoscaleConfig) -> Iterator[Any]:
         target, state = self.layout.replicas, State()

@@ -2,11 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import mean, median, stdev
 
 from benchmarks.simulator.measured import (
-    LARGE,
     SMALL,
     THINK_S,
     Load,
@@ -19,56 +18,106 @@ from benchmarks.simulator.times import Times, estimate, name_of
 from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.traffic import Mix, Traffic
 
+_POOLED = frozenset({"avif", "variants"})
+"""Kinds that are dearer than what a gateway does itself."""
+_IN_MS = ("edge_ms", "proxy_ms", "byte_ms", "hop_ms", "hop_far_ms", "client_ms", "client_byte_ms")
+
 Seen = Sequence[tuple[float, str, float, str, str]]
 
 
 def times_of(measured: Measured) -> Times:
     """Service times of the rounds together, on a machine as fast as it was for the engine."""
     plain = Times(engine=measured.engine)
-    edges, factors, proxies, clients = [], [], [], []
+    edges, factors, proxies, clients, bytes_ = [], [], [], [], []
     for one in measured.rounds:
-        (small, small_px, small_mb), (large, large_px, large_mb) = (
-            (_service_ms(load, measured), *mean_work(mix, measured.engine, load))
-            for load, mix in ((one.small, SMALL), (one.large, LARGE))
+        small, large = (_Apart.of(load, measured) for load in (one.small, one.large))
+        # Two loads, two unknown: what a request costs, and how much longer the pixels take.
+        factor = (large.spent_ms - small.spent_ms) / (
+            large.pixels_ms - small.pixels_ms + plain.byte_ms * (large.megabytes - small.megabytes)
         )
-        small -= plain.byte_ms * small_mb
-        large -= plain.byte_ms * large_mb
-        factor = (large - small) / (large_px - small_px)
-        factors.append(factor)
-        edges.append(small - factor * small_px)
-        proxies.append(_part_ms(one.small, measured, "haproxy"))
-        clients.append(one.small.client_ms / _slow(one.small.stretch_ms, measured))
-    by_kind = defaultdict[str, list[float]](list)
+        edges.append(small.spent_ms / factor - small.pixels_ms - plain.byte_ms * small.megabytes)
+        factors.append(factor / large.beside)
+        proxies.append(small.proxy_ms / factor)
+        each = (large.client_ms - small.client_ms) / (large.megabytes - small.megabytes)
+        bytes_.append(each / factor)
+        clients.append((small.client_ms - each * small.megabytes) / factor)
+    busy, proxy_ms = median(factors), median(proxies)
+    client_ms, client_byte_ms = max(0.0, median(clients)), max(0.0, median(bytes_))
+    small_mb = mean(_Apart.of(one.small, measured).megabytes for one in measured.rounds)
+    ratios, rests = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for one in measured.rounds:
         slow = _slow(one.calm_stretch_ms, measured)
         for calm in one.calm:
-            by_kind[calm.kind].append(calm.engine_ms / calm.alone_ms / slow)
+            ratios[calm.kind].append(calm.engine_ms / calm.alone_ms / slow)
+            rests[calm.kind].append(
+                (calm.answer_ms - calm.engine_ms) / slow
+                - client_byte_ms * busy / 2 * (calm.megabytes - small_mb)
+            )
+    calm_of = {kind: median(some) for kind, some in ratios.items()}
+    calm_ms = median(ratio for some in ratios.values() for ratio in some)
+    hop_ms = plain.hop_ms + plain.hop_far_ms
+    edge_ms = max(0.1, median(edges) - proxy_ms)
+    # What thumbnails take is known from the CPU time of many; of the others by how much more of
+    # the clock they took at rest.
+    small_ms = median(ms for kind in SMALL.weights for ms in rests[kind]) / calm_ms
     return replace(
         plain,
-        edge_ms=round(max(0.1, median(edges) - median(proxies)), 3),
-        proxy_ms=round(median(proxies), 3),
-        client_ms=round(median(clients), 3),
-        background=round(sum(measured.idle.values()), 3),
-        calm=round(median(ratio for some in by_kind.values() for ratio in some), 3),
-        calm_of={kind: round(median(some), 3) for kind, some in by_kind.items()},
-        busy=round(max(1.0, median(factors)), 3),
-        noise=round(median(stdev(some) / mean(some) for some in by_kind.values()), 3),
+        edge_ms=edge_ms,
+        edge_of={
+            kind: max(
+                0.1,
+                edge_ms
+                + plain.byte_ms * small_mb
+                + median(some) / calm_ms
+                - small_ms
+                - hop_ms * (kind in _POOLED),
+            )
+            for kind, some in rests.items()
+        },
+        proxy_ms=proxy_ms,
+        client_ms=client_ms,
+        client_byte_ms=client_byte_ms,
+        background=sum(measured.idle.values()),
+        calm=calm_ms,
+        calm_of=calm_of,
+        busy=busy,
+        beside=measured.beside,
+        noise=median(stdev(some) / mean(some) for some in ratios.values()),
     )
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """Of a load of one kind of work, for each request, on a machine as fast as for the engine."""
+
+    spent_ms: float
+    proxy_ms: float
+    client_ms: float
+    pixels_ms: float
+    megabytes: float
+    beside: float
+    """How much longer the other cores made all of it take."""
+
+    @classmethod
+    def of(cls, load: Load, measured: Measured) -> "_Apart":
+        slow, rate = _slow(load.stretch_ms, measured), len(load.counted) / load.seconds
+        spent = sum(load.cpu.values()) / load.cpu_s
+        client = load.client_ms / 1000 * rate
+        others = min(1.0, (spent + client) / measured.cores) if measured.cores > 1 else 0.0
+        proxy = load.cpu.get("haproxy", 0.0) / load.cpu_s - measured.idle.get("haproxy", 0.0)
+        pixels_ms, megabytes = mean_work(mix_of(load.mix), measured.engine, load)
+        return cls(
+            (spent - sum(measured.idle.values())) / rate * 1000 / slow,
+            proxy / rate * 1000 / slow,
+            load.client_ms / slow,
+            pixels_ms,
+            megabytes,
+            1.0 + (measured.beside - 1.0) * others,
+        )
 
 
 def _slow(stretch_ms: float, measured: Measured) -> float:
     return stretch_ms / measured.engine_stretch_ms
-
-
-def _service_ms(load: Load, measured: Measured) -> float:
-    """Core-milliseconds of a request, beyond what the service takes by itself, in its units."""
-    spent = sum(load.cpu.values()) / load.cpu_s - sum(measured.idle.values())
-    return spent / (len(load.counted) / load.seconds) * 1000 / _slow(load.stretch_ms, measured)
-
-
-def _part_ms(load: Load, measured: Measured, part: str) -> float:
-    spent = load.cpu.get(part, 0.0) / load.cpu_s - measured.idle.get(part, 0.0)
-    return spent / (len(load.counted) / load.seconds) * 1000 / _slow(load.stretch_ms, measured)
 
 
 def mean_work(mix: Mix, engine: Mapping[str, float], load: Load) -> tuple[float, float]:
@@ -91,10 +140,8 @@ def slowed(times: Times, slow: float) -> Times:
         times,
         engine={name: ms * slow for name, ms in times.engine.items()},
         background=times.background * slow,
-        **{
-            name: getattr(times, name) * slow
-            for name in ("edge_ms", "proxy_ms", "byte_ms", "hop_ms", "hop_far_ms", "client_ms")
-        },
+        **{name: getattr(times, name) * slow for name in _IN_MS},
+        edge_of={kind: ms * slow for kind, ms in times.edge_of.items()},
     )
 
 

@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
-from benchmarks.guard.yardstick import stretch
 from benchmarks.serving.fleet import NOISE
 from omnishot_ray.imaging.cost import estimate_ms
 from omnishot_ray.imaging.header import read_header
@@ -49,18 +49,29 @@ class Times:
     byte_ms: float = 1.0
     hop_ms: float = 2.0
     hop_far_ms: float = 1.0
+    edge_of: Mapping[str, float] = field(default_factory=dict)
+    """By kind of request, in place of `edge_ms` and `byte_ms`: large answers take longer too."""
     client_ms: float = 0.0
     """Of the load itself, where it shares the cores."""
+    client_byte_ms: float = 0.0
+    """Of it for a megabyte that it sends."""
     background: float = 0.0
     """Cores that the service takes when nobody asks for anything."""
     calm: float = 1.0
     busy: float = 1.0
     """How much longer work takes in the service than by itself, again and again: on cores that have
     just had nothing to do, and on such that have no rest."""
+    beside: float = 1.0
+    """How much longer work takes while all other cores work too."""
     calm_of: Mapping[str, float] = field(default_factory=dict)
     """`calm` by kind of request: what goes through much memory finds more of it cold."""
     noise: float = NOISE
     """Standard deviation of the logarithm of a task's time over its mean."""
+
+    def edge(self, ask: Ask) -> float:
+        """Of a request at its gateway, beside the pixels and the way to a replica."""
+        plain_ms = self.edge_ms + self.byte_ms * len(ask.picture.data) / 1e6
+        return self.edge_of.get(ask.kind, plain_ms)
 
     def write(self, path: Path) -> None:
         """As JSON."""
@@ -113,28 +124,33 @@ def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
     return ways
 
 
-def measure_engine(mixes: Sequence[Mix]) -> tuple[dict[str, float], float]:
-    """Core-milliseconds of each piece of work, in a process that keeps its memory as replicas do,
-    and of a stretch of the yardstick's work meanwhile.
+def measure_engine(mixes: Sequence[Mix], at_once: int = 1) -> dict[str, float]:
+    """Core-milliseconds of each piece of work, in processes that keep their memory as replicas do.
 
-    What malloc is told counts: without it a quarter of the time may be page faults.
+    What malloc is told counts: without it a quarter of the time may be page faults. `at_once`
+    processes do the same at the same time.
     """
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.simulator.times"],
-        input=json.dumps([asdict(mix) for mix in mixes]),
-        env={**os.environ, **RAY_ENVIRONMENT},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    measured, stretch_ms = json.loads(run.stdout)
-    return measured, stretch_ms
+    order = json.dumps([asdict(mix) for mix in mixes])
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.simulator.times"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **RAY_ENVIRONMENT},
+            text=True,
+        )
+        for _ in range(at_once)
+    ]
+    with ThreadPoolExecutor(at_once) as threads:
+        said = list(threads.map(lambda run: run.communicate(order)[0], runs))
+    found: list[dict[str, float]] = [json.loads(text) for text in said]
+    return {name: mean(one[name] for one in found) for name in found[0]}
 
 
 def _measure_here(
     library: Library, mix: Mix, say: Callable[[str], None], repeats: int = 5
-) -> tuple[dict[str, float], list[float]]:
-    measured, stretches = {}, []
+) -> dict[str, float]:
+    measured = {}
     for name, ask in sorted(all_ways(library, mix).items()):
         wanted, taken = wanted_of(ask), []
         for _ in range(repeats + 1):
@@ -145,22 +161,18 @@ def _measure_here(
                 describe(ask.picture.data, Limits())
             taken.append((process_time() - started) * 1000.0)
         measured[name] = median(taken[1:])
-        stretches.append(stretch() * 1000.0)
         say(f"{measured[name]:8.1f} ms  {name}")
-    return measured, stretches
+    return measured
 
 
 def main() -> None:
-    """Mixes as JSON on standard input; on standard output their pieces of work, and a stretch."""
+    """Mixes as JSON on standard input, their pieces of work on standard output."""
     measured: dict[str, float] = {}
-    stretches: list[float] = []
     for mix in json.load(sys.stdin):
-        more, seen = _measure_here(
+        measured |= _measure_here(
             drawn_library(), Mix(**mix), lambda text: print(text, file=sys.stderr, flush=True)
         )
-        measured |= more
-        stretches += seen
-    print(json.dumps([measured, median(stretches)]))
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

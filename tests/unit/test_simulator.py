@@ -170,7 +170,7 @@ def measured_service() -> Measured:
     rounds = []
     for slow in (1.0, 1.3, 1.4):
         calm = [
-            Calm(kind, 10.0 * slow * ratio, 8.0, 20.0)
+            Calm(kind, 0.2, 10.0 * slow * ratio, 8.0, 20.0 * slow)
             for kind in USUAL.mix.weights
             for ratio in (1.0, 1.1, 1.2)
         ]
