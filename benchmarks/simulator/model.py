@@ -2,8 +2,8 @@
 
 Time is in milliseconds. The queue with its bound and batches, the judgement of overload, the rate
 of draining and the autoscaling are the service's own classes; simulated is what is around them: who
-is busy when. Not simulated: the split of a request over several replicas, the network, and requests
-that join an identical one in flight.
+is busy when. Not simulated: the network, requests that join an identical one in flight, and cheaper
+renditions under overload.
 """
 
 import math
@@ -35,6 +35,8 @@ _REST_MS = 20.0
 """How often the work comes that there is without any requests."""
 _CACHE_ENTRIES = 2_600
 """128 MiB of results of 50 kB."""
+_HANDED_ON_S = 60.0
+"""How long a gateway's results lie there for the others of its node."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ class _Gateway:
         self.drain = DrainRate(self.now_s)
         self.latencies, self.arrivals = Latencies(), Arrivals()
         self.cache: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self.made: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     def now_s(self) -> float:
         return float(self.env.now) / 1000.0
@@ -174,17 +177,30 @@ class _Gateway:
         if key in self.cache:
             self.cache.move_to_end(key)
             return True
-        # Gateways of a node hand on what they have made.
-        if any(key in one.cache for one in self.service.gateways if one.node is self.node):
+        oldest_s = self.now_s() - _HANDED_ON_S
+        if any(
+            one.made.get(key, -math.inf) >= oldest_s
+            for one in self.service.gateways
+            if one.node is self.node
+        ):
+            self._remember(key)
             return True
         self.service.answers.redis_looks += self.service.layout.redis
         return self.service.layout.redis and key in self.service.shared_cache
 
     def _keep(self, key: tuple[str, int]) -> None:
-        for cache in (self.cache, self.service.shared_cache):
-            cache[key] = None
-            if len(cache) > _CACHE_ENTRIES * (1 if cache is self.cache else 100):
-                cache.popitem(last=False)
+        self._remember(key)
+        self.made[key] = self.now_s()
+        if len(self.made) > _CACHE_ENTRIES // 2:  # 64 MiB
+            self.made.popitem(last=False)
+        self.service.shared_cache[key] = None
+        if len(self.service.shared_cache) > _CACHE_ENTRIES * 100:
+            self.service.shared_cache.popitem(last=False)
+
+    def _remember(self, key: tuple[str, int]) -> None:
+        self.cache[key] = None
+        if len(self.cache) > _CACHE_ENTRIES:
+            self.cache.popitem(last=False)
 
     def _pooled(self, work: _Work) -> Iterator[Any]:
         parts = self._split(work)
