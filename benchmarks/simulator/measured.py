@@ -1,10 +1,9 @@
 """What is measured of the running service: costs by themselves, and the loads to be predicted.
 
 All of it is kept, answer by answer, so that another model can be held against the same
-measurements. The machine itself gets slower and faster from one minute to the next, so the same
-small stretch of work (`guard/yardstick.py`) is timed before and after each: what was measured at
-one time is put into the units of another by it. Nothing else of a load that is predicted goes into
-its prediction.
+measurements. The machine itself gets slower and faster from one minute to the next, so a basket of
+the engine's work is timed before and after each (`pace.py`): what was measured at one time is put
+into the units of another by it. Nothing else of a load that is predicted goes into its prediction.
 """
 
 import os
@@ -18,7 +17,7 @@ from time import sleep, time
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.guard.yardstick import speed
+from benchmarks.simulator.pace import Pace
 from benchmarks.simulator.times import estimate, measure_engine, name_of
 from benchmarks.usage import cpu_by_part
 from omnishot_ray.load.messages import pack
@@ -41,8 +40,6 @@ LARGE = Mix({"photo": 1, "webp": 1, "platform": 1}, reuse=0.0)
 """Pixels that a gateway makes itself."""
 LARGE_USERS = 6
 _CALM_REQUESTS, _CALM_S = 72, 0.05
-_GAP_S = 1.0
-"""How long the machine is measured between two loads."""
 _ENGINE = frozenset({"decode", "transform", "encode"})
 
 
@@ -51,14 +48,14 @@ class Load:
     """Visitors for a while, and what came of them after `WARM_S`.
 
     `cpu` in core-seconds by part of the service over `cpu_s` seconds; `answers` are seconds since
-    the beginning, kind, milliseconds, fault, cache; `stretch_ms` is the machine meanwhile.
+    the beginning, kind, milliseconds, fault, cache; `basket_ms` is the machine meanwhile.
     """
 
     mix: str
     users: int
     seconds: float
     seed: int
-    stretch_ms: float
+    basket_ms: float
     cpu_s: float
     cpu: Mapping[str, float]
     client_ms: float
@@ -85,7 +82,7 @@ class Calm:
 class Round:
     """Calibration and loads that were measured within a few minutes."""
 
-    calm_stretch_ms: float
+    calm_basket_ms: float
     calm: Sequence[Calm]
     small: Load
     large: Load
@@ -94,13 +91,13 @@ class Round:
 
 @dataclass(frozen=True)
 class Measured:
-    """Of a service on so many cores. `engine` by `name_of` a request, in ms, while a stretch took
-    `engine_stretch_ms`; `beside` is how much longer on all cores at once; `idle` in cores by part.
+    """Of a service on so many cores. `engine` by `name_of` a request, in ms, while a basket took
+    `engine_basket_ms`; `beside` is how much longer on all cores at once; `idle` in cores by part.
     """
 
     cores: int
     engine: Mapping[str, float]
-    engine_stretch_ms: float
+    engine_basket_ms: float
     beside: float
     idle: Mapping[str, float]
     rounds: Sequence[Round] = field(default_factory=list)
@@ -118,7 +115,7 @@ def from_dict(document: Mapping[str, Any]) -> Measured:
 
     rounds = [
         Round(
-            one["calm_stretch_ms"],
+            one["calm_basket_ms"],
             [Calm(**calm) for calm in one["calm"]],
             load(one["small"]),
             load(one["large"]),
@@ -142,12 +139,9 @@ def shape_of(users: int, seconds: float) -> Shape:
     return Shape("validate", "two stages", stages, Thresholds(), think_s=THINK_S)
 
 
-def stretch_now() -> float:
-    """Milliseconds of a stretch of the yardstick's work, while nothing else is asked for."""
-    return 1000.0 / speed(_GAP_S)
-
-
-def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed: int) -> Load:
+def measure_load(
+    url: str, pid: int, pace: Pace, name: str, users: int, seconds: float, seed: int
+) -> Load:
     """A load from its beginning to its end."""
     looks: list[tuple[float, Counter[str]]] = []
 
@@ -155,11 +149,11 @@ def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed
         if WARM_S <= at_s < WARM_S + seconds:
             looks.append((at_s, cpu_by_part(pid)))
 
-    before_ms = stretch_now()
+    before_ms = pace.basket_ms()
     run = run_shape(
         shape_of(users, seconds), url, mix_of(name), seed=seed, decode_every=50, on_progress=look
     )
-    stretch_ms = (before_ms + stretch_now()) / 2
+    basket_ms = (before_ms + pace.basket_ms()) / 2
     wrong = [one.problem for one in run.answers if not one.is_right and not one.is_shed]
     if wrong:
         raise SystemExit(f"wrong answers: {Counter(wrong)}")
@@ -170,7 +164,7 @@ def measure_load(url: str, pid: int, name: str, users: int, seconds: float, seed
         users,
         seconds,
         seed,
-        stretch_ms,
+        basket_ms,
         last_s - first_s,
         {part: round(spent, 2) for part, spent in last.items()},
         run.cpu_s / max(1, len(run.answers)) * 1000.0,
@@ -243,30 +237,29 @@ def measure(cores: int, rounds: int, seconds: float) -> Iterator[Measured]:
     }
     mixes = [mix_of(name) for name in ("usual", "plain")]
     done: list[Round] = []
-    with on_cores(cores):
-        stretches = [stretch_now()]
+    with on_cores(cores), Pace() as pace:
+        baskets = [pace.basket_ms()]
         engine = measure_engine(mixes)
-        stretches.append(stretch_now())
+        baskets.append(pace.basket_ms())
         together = measure_engine(mixes, cores) if cores > 1 else engine
-        stretches.append(stretch_now())
-        alone_ms, together_ms = (sum(stretches[at : at + 2]) / 2 for at in (0, 1))
+        baskets.append(pace.basket_ms())
+        alone_ms, together_ms = (sum(baskets[at : at + 2]) / 2 for at in (0, 1))
         slow = together_ms / alone_ms if cores > 1 else 1.0
         beside = median(together[name] / engine[name] for name in engine) / slow
         with own_service(settings) as (url, pid):
             idle = measure_idle(pid)
             seeds = iter(range(10, 2000))
+
+            def load(name: str, users: int, length_s: float) -> Load:
+                return measure_load(url, pid, pace, name, users, length_s, next(seeds))
+
             for number in range(rounds):
-                before_ms = stretch_now()
+                before_ms = pace.basket_ms()
                 calm = measure_calm(url, engine, next(seeds))
-                calm_ms = (before_ms + stretch_now()) / 2
-                small, large = (
-                    measure_load(url, pid, name, users * cores, seconds / 4, next(seeds))
-                    for name, users in (("small", SMALL_USERS), ("large", LARGE_USERS))
-                )
+                calm_ms = (before_ms + pace.basket_ms()) / 2
+                small = load("small", SMALL_USERS * cores, seconds / 4)
+                large = load("large", LARGE_USERS * cores, seconds / 4)
                 turn = number % len(LOADS)
-                loads = [
-                    measure_load(url, pid, name, users, seconds, next(seeds))
-                    for name, users in (*LOADS[turn:], *LOADS[:turn])
-                ]
+                loads = [load(*which, seconds) for which in (*LOADS[turn:], *LOADS[:turn])]
                 done.append(Round(calm_ms, calm, small, large, loads))
                 yield Measured(cores, engine, alone_ms, beside, idle, list(done))

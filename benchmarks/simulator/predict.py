@@ -46,7 +46,7 @@ def times_of(measured: Measured) -> Times:
     small_mb = mean(_Apart.of(one.small, measured).megabytes for one in measured.rounds)
     ratios, rests = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for one in measured.rounds:
-        slow = _slow(one.calm_stretch_ms, measured)
+        slow = _slow(one.calm_basket_ms, measured)
         for calm in one.calm:
             ratios[calm.kind].append(calm.engine_ms / calm.alone_ms / slow)
             rests[calm.kind].append(
@@ -100,7 +100,7 @@ class _Apart:
 
     @classmethod
     def of(cls, load: Load, measured: Measured) -> "_Apart":
-        slow, rate = _slow(load.stretch_ms, measured), len(load.counted) / load.seconds
+        slow, rate = _slow(load.basket_ms, measured), len(load.counted) / load.seconds
         spent = sum(load.cpu.values()) / load.cpu_s
         client = load.client_ms / 1000 * rate
         others = min(1.0, (spent + client) / measured.cores) if measured.cores > 1 else 0.0
@@ -116,8 +116,8 @@ class _Apart:
         )
 
 
-def _slow(stretch_ms: float, measured: Measured) -> float:
-    return stretch_ms / measured.engine_stretch_ms
+def _slow(basket_ms: float, measured: Measured) -> float:
+    return basket_ms / measured.engine_basket_ms
 
 
 def mean_work(mix: Mix, engine: Mapping[str, float], load: Load) -> tuple[float, float]:
@@ -150,7 +150,7 @@ def simulate(measured: Measured, times: Times, load: Load, service_seed: int = 1
     layout = Layout(
         cores=measured.cores, gateways=measured.cores, replicas=measured.cores, shared=True
     )
-    times = slowed(times, _slow(load.stretch_ms, measured))
+    times = slowed(times, _slow(load.basket_ms, measured))
     traffic = Traffic(drawn_library(), replace(mix_of(load.mix), think_s=THINK_S), load.seed)
     service = Service(layout, times, seed=service_seed)
     return run_closed(service, traffic, shape_of(load.users, load.seconds)).seen
