@@ -9,15 +9,14 @@ into the units of another by it. Nothing else of a load that is predicted goes i
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
-from statistics import median
 from time import sleep, time
 from typing import Any
 from urllib.parse import urlsplit
 
-from benchmarks.simulator.pace import Pace
+from benchmarks.simulator.pace import Pace, measure_beside
 from benchmarks.simulator.times import estimate, measure_engine, name_of
 from benchmarks.usage import cpu_by_part
 from omnishot_ray.load.messages import pack
@@ -237,15 +236,10 @@ def measure(cores: int, rounds: int, seconds: float) -> Iterator[Measured]:
     }
     mixes = [mix_of(name) for name in ("usual", "plain")]
     done: list[Round] = []
-    with on_cores(cores), Pace() as pace:
-        baskets = [pace.basket_ms()]
-        engine = measure_engine(mixes)
-        baskets.append(pace.basket_ms())
-        together = measure_engine(mixes, cores) if cores > 1 else engine
-        baskets.append(pace.basket_ms())
-        alone_ms, together_ms = (sum(baskets[at : at + 2]) / 2 for at in (0, 1))
-        slow = together_ms / alone_ms if cores > 1 else 1.0
-        beside = median(together[name] / engine[name] for name in engine) / slow
+    with on_cores(cores), ExitStack() as stack:
+        pace, *others = [stack.enter_context(Pace()) for _ in range(cores)]
+        engine, alone_ms = measure_engine(mixes)
+        beside = measure_beside([pace, *others]) if others else 1.0
         with own_service(settings) as (url, pid):
             idle = measure_idle(pid)
             seeds = iter(range(10, 2000))

@@ -7,17 +7,16 @@ measure (`guard/yardstick.py`), so that only the engine says how much the engine
 import os
 import subprocess
 import sys
-from time import perf_counter, process_time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from statistics import mean, median
+from time import perf_counter
 
-from benchmarks.simulator.times import all_ways, estimate, wanted_of
-from omnishot_ray.imaging.limits import Limits
-from omnishot_ray.imaging.pipeline import process
-from omnishot_ray.load.pictures import drawn_library
-from omnishot_ray.load.traffic import MIXES, Ask, without
+from benchmarks.simulator.times import basket, took_ms
 from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
-_KINDS = ("thumbnail", "photo", "webp", "platform")
 _SECONDS = 1.2
+_TURNS = 4
 
 
 class Pace:
@@ -46,24 +45,25 @@ class Pace:
         return float(self._child.stdout.readline())
 
 
-def basket() -> list[Ask]:
-    """The cheapest request of some kinds."""
-    ways = all_ways(drawn_library(), without(MIXES["usual"], {"job"})).values()
-    return [min((ask for ask in ways if ask.kind == kind), key=estimate) for kind in _KINDS]
+def measure_beside(paces: Sequence[Pace]) -> float:
+    """How much longer the engine takes in all of these at once than in the first alone."""
+    ratios = []
+    with ThreadPoolExecutor(len(paces)) as threads:
+        for _ in range(_TURNS):
+            before_ms = paces[0].basket_ms()
+            together_ms = mean(threads.map(Pace.basket_ms, paces))
+            ratios.append(together_ms / ((before_ms + paces[0].basket_ms()) / 2))
+    return median(ratios)
 
 
 def main() -> None:
     """A figure for each line of standard input."""
-    work = [(ask.picture.data, wanted_of(ask)) for ask in basket()]
+    some = basket()
     for _ in sys.stdin:
-        until, spent, count = perf_counter() + _SECONDS, 0.0, 0
+        until, passes = perf_counter() + _SECONDS, []
         while perf_counter() < until:
-            started = process_time()
-            for data, wanted in work:
-                process(data, wanted, Limits())
-            spent += process_time() - started
-            count += 1
-        print(spent / count * 1000.0, flush=True)
+            passes.append(sum(map(took_ms, some)))
+        print(mean(passes), flush=True)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,12 +22,14 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import process
 from omnishot_ray.load.pictures import Library, drawn_library
-from omnishot_ray.load.traffic import Ask, Mix, Traffic
+from omnishot_ray.load.traffic import MIXES, Ask, Mix, Traffic, without
 from omnishot_ray.protocol import ImageTask
 from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
 _INFO_MS = 7.0
 """A description of a picture of 480×360 (`docs/architecture.md`)."""
+_BASKET = ("thumbnail", "photo", "webp", "platform")
+_PASSES = 3
 _SEEN = 4000
 """Requests of a traffic that are looked at for all the ways there are to ask."""
 
@@ -124,55 +125,57 @@ def all_ways(library: Library, mix: Mix) -> dict[str, Ask]:
     return ways
 
 
-def measure_engine(mixes: Sequence[Mix], at_once: int = 1) -> dict[str, float]:
-    """Core-milliseconds of each piece of work, in processes that keep their memory as replicas do.
+def measure_engine(mixes: Sequence[Mix]) -> tuple[dict[str, float], float]:
+    """Core-milliseconds of each piece of work and of the basket, in a process that keeps its memory
+    as replicas do.
 
-    What malloc is told counts: without it a quarter of the time may be page faults. `at_once`
-    processes do the same at the same time.
+    What malloc is told counts: without it a quarter of the time may be page faults. Each piece is
+    measured over the basket that comes right after it, for the machine changes its pace.
     """
-    order = json.dumps([asdict(mix) for mix in mixes])
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.simulator.times"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **RAY_ENVIRONMENT},
-            text=True,
-        )
-        for _ in range(at_once)
-    ]
-    with ThreadPoolExecutor(at_once) as threads:
-        said = list(threads.map(lambda run: run.communicate(order)[0], runs))
-    found: list[dict[str, float]] = [json.loads(text) for text in said]
-    return {name: mean(one[name] for one in found) for name in found[0]}
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.simulator.times"],
+        input=json.dumps([asdict(mix) for mix in mixes]),
+        env={**os.environ, **RAY_ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    measured, basket_ms = json.loads(run.stdout)
+    return measured, basket_ms
 
 
-def _measure_here(
-    library: Library, mix: Mix, say: Callable[[str], None], repeats: int = 5
-) -> dict[str, float]:
-    measured = {}
-    for name, ask in sorted(all_ways(library, mix).items()):
-        wanted, taken = wanted_of(ask), []
-        for _ in range(repeats + 1):
-            started = process_time()
-            if wanted:
-                process(ask.picture.data, wanted, Limits())
-            else:
-                describe(ask.picture.data, Limits())
-            taken.append((process_time() - started) * 1000.0)
-        measured[name] = median(taken[1:])
-        say(f"{measured[name]:8.1f} ms  {name}")
-    return measured
+def basket() -> list[Ask]:
+    """The cheapest request of some kinds: what tells how fast the engine is at the moment."""
+    ways = all_ways(drawn_library(), without(MIXES["usual"], {"job"})).values()
+    return [min((ask for ask in ways if ask.kind == kind), key=estimate) for kind in _BASKET]
+
+
+def took_ms(ask: Ask) -> float:
+    """Core-milliseconds of the engine for it, here and now."""
+    wanted, started = wanted_of(ask), process_time()
+    if wanted:
+        process(ask.picture.data, wanted, Limits())
+    else:
+        describe(ask.picture.data, Limits())
+    return (process_time() - started) * 1000.0
 
 
 def main() -> None:
-    """Mixes as JSON on standard input, their pieces of work on standard output."""
-    measured: dict[str, float] = {}
+    """Mixes as JSON on standard input; pieces of work and the basket on standard output."""
+    ways: dict[str, Ask] = {}
     for mix in json.load(sys.stdin):
-        measured |= _measure_here(
-            drawn_library(), Mix(**mix), lambda text: print(text, file=sys.stderr, flush=True)
-        )
-    print(json.dumps(measured))
+        ways |= all_ways(drawn_library(), Mix(**mix))
+    some, baskets = basket(), []
+    ratios: dict[str, list[float]] = {name: [] for name in ways}
+    for ask in (*some, *ways.values()):
+        took_ms(ask)
+    for _ in range(_PASSES):
+        for name, ask in ways.items():
+            ms = (took_ms(ask) + took_ms(ask)) / 2
+            baskets.append(sum(map(took_ms, some)))
+            ratios[name].append(ms / baskets[-1])
+    usual_ms = median(baskets)
+    print(json.dumps([{name: median(some) * usual_ms for name, some in ratios.items()}, usual_ms]))
 
 
 if __name__ == "__main__":
