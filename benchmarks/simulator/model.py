@@ -65,7 +65,7 @@ class Answers:
     right_ms: dict[str, list[float]] = field(default_factory=dict)
     """Latencies of right answers by kind; of urgent ones as `urgent`."""
     seen: list[tuple[float, str, float, str, str]] = field(default_factory=list)
-    """Seconds since the beginning, kind, latency in ms, how, and the way it went."""
+    """Seconds from the beginning to the answer, kind, latency in ms, how, and the way it went."""
     replicas: list[tuple[float, int]] = field(default_factory=list)
     pooled: int = 0
     hits: int = 0
@@ -391,7 +391,8 @@ class Service:
         if how == RIGHT:
             kind = "urgent" if urgent else ask.kind
             self.answers.right_ms.setdefault(kind, []).append(took_ms)
-        self.answers.seen.append((at_ms / 1000.0, ask.kind, took_ms, how, work.way))
+        ended_s = float(self.env.now) / 1000.0
+        self.answers.seen.append((ended_s, ask.kind, took_ms, how, work.way))
         yield from self._on_client(client_ms)  # looked at
 
     def _luck(self) -> float:

@@ -1,6 +1,6 @@
 """The simulation beside the running service, on one core and on two.
 
-    python -m benchmarks.simulator.validate [--cores 1 2] [--rounds 3] [--seconds 22]
+    python -m benchmarks.simulator.validate [--cores 1 2] [--rounds 3] [--seconds 24]
         [--keep FOLDER] [--write FILE] [--results DIR]
     python -m benchmarks.simulator.validate --measured FILE … [--results DIR]
 
@@ -10,7 +10,7 @@ service at rest. Then runs loads that were not used for that, several rounds in 
 and compares throughput and p95: the median over the rounds of the error in each, which is to be at
 most 15 %. Exit code 1 when one is more. On a machine that does nothing else; takes about seven
 minutes for each number of cores. `--keep` writes all that was measured, and `--measured` holds the
-model against that instead.
+model against that instead, of several times together.
 """
 
 import argparse
@@ -67,15 +67,20 @@ class Compared:
         return max(abs(median(self.rate_errors)), abs(median(self.late_errors))) > GOAL
 
 
-def compare(measured: Measured) -> tuple[list[Compared], list[str], Times]:
-    """Every load, lines of a table by kind, and the times that were used."""
-    times, pairs = times_of(measured), defaultdict[tuple[str, int], list[Pair]](list)
+def compare(found: Sequence[Measured]) -> tuple[list[Compared], list[str], Times]:
+    """Every load, lines of a table by kind, and the times that were used last.
+
+    What was measured on as many cores at several times is put together; each time has its own
+    service times.
+    """
+    pairs, times = defaultdict[tuple[int, str, int], list[Pair]](list), Times()
     kinds = defaultdict[str, list[tuple[list[float], list[float]]]](list)
-    for one in measured.rounds:
-        for load in one.loads:
+    for measured in sorted(found, key=lambda one: one.cores):
+        times = times_of(measured)
+        for load in [load for one in measured.rounds for load in one.loads]:
             runs = [simulate(measured, times, load, luck) for luck in range(_LUCKS)]
             seen = [row for run in runs for row in _counted(run, load)]
-            pairs[load.mix, load.users].append(
+            pairs[measured.cores, load.mix, load.users].append(
                 Pair(
                     load,
                     (
@@ -86,11 +91,11 @@ def compare(measured: Measured) -> tuple[list[Compared], list[str], Times]:
                 )
             )
             for kind in {row[1] for row in load.counted}:
-                kinds[f"{load.mix}, {load.users} users | {kind}"].append(
+                kinds[f"{measured.cores} | {load.mix}, {load.users} users | {kind}"].append(
                     (_right(load.counted, kind), _right(seen, kind))
                 )
-    rows = [Compared(measured.cores, some) for some in pairs.values()]
-    return rows, [_kind_line(measured.cores, *item) for item in sorted(kinds.items())], times
+    rows = [Compared(cores, some) for (cores, *_), some in pairs.items()]
+    return rows, [_kind_line(*item) for item in sorted(kinds.items())], times
 
 
 def _counted(seen: Seen, load: Load) -> Seen:
@@ -102,14 +107,14 @@ def _right(seen: Seen, kind: str = "") -> list[float]:
     return sorted(row[2] for row in seen if row[3] in ("", "right") and kind in ("", row[1]))
 
 
-def _kind_line(cores: int, name: str, rounds: Sequence[tuple[list[float], list[float]]]) -> str:
+def _kind_line(name: str, rounds: Sequence[tuple[list[float], list[float]]]) -> str:
     measured, simulated = ([ms for one in rounds for ms in one[at]] for at in (0, 1))
     if not measured or not simulated:
-        return f"| {cores} | {name} | {len(measured)} | | | | | |"
+        return f"| {name} | {len(measured)} | | | | | |"
     cells = [f"{mean(measured):.0f}", f"{mean(simulated):.0f}"]
     cells += [f"{mean(simulated) / mean(measured) - 1:+.0%}"]
     cells += [f"{rank(sorted(some), 0.9):.0f}" for some in (measured, simulated)]
-    return f"| {cores} | {name} | {len(measured)} | " + " | ".join(cells) + " |"
+    return f"| {name} | {len(measured)} | " + " | ".join(cells) + " |"
 
 
 HEAD = (
@@ -145,7 +150,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=22.0, help="of each measured load")
+    parser.add_argument("--seconds", type=float, default=24.0, help="of each measured load")
     parser.add_argument("--measured", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="write what was measured")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the service times, as JSON")
@@ -161,11 +166,7 @@ def main() -> int:
             if given.keep:
                 text = json.dumps(whole.as_dict(), separators=(",", ":")).encode()
                 (given.keep / f"measured_{cores}.json.gz").write_bytes(gzip.compress(text, mtime=0))
-    rows, kinds, times = [], [], Times()
-    for measured in found:
-        some, by_kind, times = compare(measured)
-        rows += some
-        kinds += by_kind
+    rows, kinds, times = compare(found)
     page = _page(rows, kinds, times)
     print(page)
     if given.write:
