@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.guard import history, rows
-from benchmarks.guard.judge import FALSE_ALARMS, LEAST_RUNS, Moved, again, judge
+from benchmarks.guard.judge import CONFIDENCE, LEAST_RUNS, Moved, again, judge
 from benchmarks.guard.yardstick import YARDSTICK
 
 RESULTS = machine.ROOT / "benchmarks" / "results"
@@ -106,8 +106,8 @@ def _report(
         )
     print(
         f"against {len(baseline)} runs of {', '.join(sorted({run['commit'] for run in baseline}))} "
-        f"from {baseline[0]['date']} to {baseline[-1]['date']}, {os.cpu_count()} cores; of the "
-        f"same code all rows are within theirs in {1 - FALSE_ALARMS:.0%} of runs\n"
+        f"from {baseline[0]['date']} to {baseline[-1]['date']}, {os.cpu_count()} cores; where "
+        f"the same code is in {CONFIDENCE:.0%} of runs stands beside each ratio\n"
     )
     print("| row | ratio | the same code | |\n|---|---:|---:|---|")
     for row in moved:

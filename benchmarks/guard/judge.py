@@ -3,20 +3,21 @@
 Rounds within a run differ less than runs at different times do: caches, neighbours and the places
 where processes happen to lie stay the same for a run. So the baseline is several runs, and the
 question is whether one more run of the same code could have come out like this: a prediction
-interval of Student's t over the logarithms of the runs' medians (Hahn and Meeker, "Statistical
+interval of Student's t over the logarithms of the runs' levels (Hahn and Meeker, "Statistical
 Intervals", 1991, section 4.7). A handful of runs knows its own spread badly; the variance of a row
 is drawn towards that of the rows of its kind (Smyth, "Linear models and empirical Bayes methods",
-2004). The level is for all rows together (Šidák).
+2004). With many rows one of them is often outside by chance: it counts when it is outside on the
+same side in a second run too (`again`), so that few false alarms need no wide intervals.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from statistics import fmean, median, variance
+from statistics import fmean, variance
 
-FALSE_ALARMS = 0.05
-"""How often a run of the same code may have any row outside of its interval, at most."""
+CONFIDENCE = 0.98
+"""How often a row of a run of the same code is within its interval."""
 LEAST_MOVE = 0.05
 """Below this nobody cares, however sure it is."""
 LEAST_RUNS = 4
@@ -32,7 +33,7 @@ Rows = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Moved:
-    """A row's median over that of the baseline; a run of the same code is within `low`, `high`."""
+    """A row's level over that of the baseline; a run of the same code is within `low`, `high`."""
 
     name: str
     ratio: float
@@ -61,7 +62,7 @@ def judge(now: Rows, before: Sequence[Rows]) -> tuple[list[Moved], list[str]]:
     levels = {name: [_level(run[name]) for run in before] for name in both}
     spreads = _spreads({name: variance(seen) for name, seen in levels.items()}, len(before))
     freedom = _PRIOR + len(before) - 1
-    reach = quantile(1.0 - (1.0 - (1.0 - FALSE_ALARMS) ** (1.0 / max(1, len(both)))) / 2.0, freedom)
+    reach = quantile((1.0 + CONFIDENCE) / 2.0, freedom)
     moved = []
     for name in both:
         usual = fmean(_doubt(run[name]) for run in before)
@@ -89,14 +90,26 @@ def _both(one: Moved, other: Moved) -> Moved:
 
 
 def _level(ratios: Sequence[float]) -> float:
-    return math.log(median(ratios))
+    """The mean of the logarithms without the extreme ones."""
+    logs, cut = _sorted_logs(ratios)
+    return fmean(logs[cut : len(logs) - cut])
 
 
 def _doubt(ratios: Sequence[float]) -> float:
-    """The variance of `_level`, from the rounds: π/2 times that of a mean's of normal values."""
-    if len(ratios) < 2:
+    """The variance of `_level`, from the rounds (Yuen, "The two-sample trimmed t for unequal
+    population variances", Biometrika 61, 1974).
+    """
+    logs, cut = _sorted_logs(ratios)
+    count, kept = len(logs), len(logs) - 2 * cut
+    if kept < 2:
         return 0.0
-    return math.pi / 2.0 * variance([math.log(ratio) for ratio in ratios]) / len(ratios)
+    within = [min(max(one, logs[cut]), logs[count - 1 - cut]) for one in logs]
+    return (count - 1) * variance(within) / (kept * (kept - 1))
+
+
+def _sorted_logs(ratios: Sequence[float]) -> tuple[list[float], int]:
+    """And how many of them are extreme at each end: a sixth."""
+    return sorted(math.log(ratio) for ratio in ratios), len(ratios) // 6
 
 
 def _spreads(own: Mapping[str, float], runs: int) -> dict[str, float]:
