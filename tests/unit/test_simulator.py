@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from dataclasses import replace
 from statistics import mean
 
@@ -70,6 +71,57 @@ def test_cores_are_shared_by_weight() -> None:
     env.run(until=20_000)
     assert sum(done) == pytest.approx(20_000, rel=0.05)
     assert done[1] / done[0] == pytest.approx(NICE_WEIGHTS[5], rel=0.1)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_no_core_rests_while_somebody_waits(cores: int) -> None:
+    env = simpy.Environment()
+    node = Node(env, cores, shared=True)
+    done = []
+
+    def spin(thread: Thread, part_ms: float):
+        while True:
+            yield from thread.run(part_ms)
+            done.append(part_ms)
+
+    for number in range(2 * cores + 1):
+        env.process(spin(Thread(node, nice=5 * (number % 2)), 3.0 + 7.0 * number))
+    env.run(until=5_000)
+    assert sum(done) == pytest.approx(5_000 * cores, rel=0.05)
+
+
+def test_who_wakes_does_not_wait_for_the_end_of_long_work() -> None:
+    env = simpy.Environment()
+    node = Node(env, 1, shared=True)
+    waited, chance = [], random.Random(1)
+
+    def hog(thread: Thread):
+        while True:
+            yield from thread.run(500.0)
+
+    def visit(thread: Thread):
+        while True:
+            yield env.timeout(chance.uniform(20.0, 50.0))
+            begun = env.now
+            yield from thread.run(1.0)
+            waited.append(env.now - begun - 1.0)
+
+    env.process(hog(Thread(node)))
+    env.process(visit(Thread(node)))
+    env.run(until=10_000)
+    assert len(waited) > 200
+    assert mean(waited) < 2.0
+    assert max(waited) <= 4.0
+
+
+@pytest.mark.parametrize(("threads", "longer"), [(1, 1.0), (2, 1.5)])
+def test_cores_beside_each_other_are_slower(threads: int, longer: float) -> None:
+    env = simpy.Environment()
+    node = Node(env, 2, shared=True, beside=1.5)
+    for _ in range(threads):
+        env.process(Thread(node).run(1000.0))
+    env.run()
+    assert env.now == pytest.approx(1000.0 * longer, rel=0.01)
 
 
 def test_a_seed_gives_the_same_run() -> None:
