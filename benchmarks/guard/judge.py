@@ -20,7 +20,7 @@ CONFIDENCE = 0.98
 """How often a row of a run of the same code is within its interval."""
 LEAST_MOVE = 0.05
 """Below this nobody cares, however sure it is."""
-LEAST_RUNS = 4
+LEAST_RUNS = 3
 """Fewer say too little of how much runs differ."""
 _PRIOR = 8.0
 """Degrees of freedom that the spread of the rows of a kind counts as, beside the row's own."""
