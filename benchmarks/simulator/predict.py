@@ -1,8 +1,10 @@
 """From what was measured apart to what a load will be like."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import mean, median, stdev
 
 from benchmarks.simulator.measured import (
@@ -16,8 +18,9 @@ from benchmarks.simulator.measured import (
 from benchmarks.simulator.model import Layout, Service, run_closed
 from benchmarks.simulator.times import Times, estimate, name_of
 from omnishot_ray.load.pictures import drawn_library
-from omnishot_ray.load.traffic import Mix, Traffic
+from omnishot_ray.load.traffic import Ask, Traffic
 
+_DRAWN = 3000
 _POOLED = frozenset({"avif", "variants"})
 """Kinds that are dearer than what a gateway does itself."""
 _IN_MS = ("edge_ms", "proxy_ms", "byte_ms", "hop_ms", "hop_far_ms", "client_ms", "client_byte_ms")
@@ -105,7 +108,7 @@ class _Apart:
         client = load.client_ms / 1000 * rate
         others = min(1.0, (spent + client) / measured.cores) if measured.cores > 1 else 0.0
         proxy = load.cpu.get("haproxy", 0.0) / load.cpu_s - measured.idle.get("haproxy", 0.0)
-        pixels_ms, megabytes = mean_work(mix_of(load.mix), measured.engine, load)
+        pixels_ms, megabytes = mean_work(measured.engine, load)
         return cls(
             (spent - sum(measured.idle.values())) / rate * 1000 / slow,
             proxy / rate * 1000 / slow,
@@ -120,12 +123,15 @@ def _slow(basket_ms: float, measured: Measured) -> float:
     return basket_ms / measured.engine_basket_ms
 
 
-def mean_work(mix: Mix, engine: Mapping[str, float], load: Load) -> tuple[float, float]:
+@cache
+def _some_asks(mix: str) -> list[Ask]:
+    return list(itertools.islice(Traffic(drawn_library(), mix_of(mix)).visitor(0), _DRAWN))
+
+
+def mean_work(engine: Mapping[str, float], load: Load) -> tuple[float, float]:
     """Core-milliseconds of pixels and megabytes of body of a request, by the kinds that came."""
     by_kind = defaultdict[str, list[tuple[float, float]]](list)
-    asks = Traffic(drawn_library(), mix).visitor(0)
-    for _ in range(3000):
-        ask = next(asks)
+    for ask in _some_asks(load.mix):
         alone_ms = engine.get(name_of(ask), estimate(ask))
         by_kind[ask.kind].append((alone_ms, len(ask.picture.data) / 1e6))
     kinds = [one[1] for one in load.counted]

@@ -24,6 +24,7 @@ from benchmarks.simulator.measured import (
 from benchmarks.simulator.model import LOST, RIGHT, Layout, Service, run_closed, run_open
 from benchmarks.simulator.predict import mean_work, slowed, times_of
 from benchmarks.simulator.times import Times, all_ways, estimate, name_of, read_times, wanted_of
+from benchmarks.simulator.validate import HEAD, KINDS_HEAD, compare, line
 from omnishot_ray.load.pictures import Picture, drawn_library
 from omnishot_ray.load.shapes import Shape, Stage, Thresholds
 from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
@@ -211,10 +212,11 @@ def measured_load(name: str, mix: Mix, slow: float) -> Load:
     """As a service of known costs takes it, on a machine that is `slow` times as slow."""
     kinds = list(mix.weights) * 100
     answers = [(WARM_S + 0.01 * at, kind, 50.0, "", "miss") for at, kind in enumerate(kinds)]
-    load = Load(name, 6, 20.0, 7, 8.0 * slow, 20.0, {}, 1.5 * slow, answers)
-    pixels, megabytes = mean_work(mix, ENGINE, load)
-    rest = (EDGE_MS + FACTOR * pixels + Times().byte_ms * megabytes) * slow * len(kinds) / 1000
-    proxy = PROXY_MS * slow * len(kinds) / 1000
+    load = Load(name, 6, 20.0, 7, 8.0 * slow, 20.0, {}, 1.5 * FACTOR * slow, answers)
+    pixels, megabytes = mean_work(ENGINE, load)
+    each = FACTOR * slow * len(kinds) / 1000
+    rest = (EDGE_MS + pixels + Times().byte_ms * megabytes) * each
+    proxy = PROXY_MS * each
     return replace(load, cpu={"haproxy": proxy, "gateways": rest, "ray": IDLE * 20.0})
 
 
@@ -228,7 +230,7 @@ def measured_service() -> Measured:
         ]
         loads = [measured_load("small", SMALL, slow), measured_load("large", LARGE, slow)]
         rounds.append(Round(8.0 * slow, calm, *loads, [replace(loads[1], mix="usual")]))
-    return Measured(2, ENGINE, 8.0, {"ray": IDLE}, rounds)
+    return Measured(1, ENGINE, 8.0, 1.0, {"ray": IDLE}, rounds)
 
 
 def test_calibration_finds_the_costs_whatever_the_machine_does_meanwhile() -> None:
@@ -249,6 +251,20 @@ def test_a_slow_machine_is_slow_in_everything() -> None:
         for one in (times, slowed(times, 2.0))
     ]
     assert means[1] > 1.9 * means[0]
+
+
+def test_times_of_measuring_are_put_together_and_their_medians_shown() -> None:
+    whole = measured_service()
+    short = [replace(one, loads=[replace(one.loads[0], seconds=2.0)]) for one in whole.rounds[:1]]
+    (row,), kinds, _ = compare([replace(whole, rounds=short)] * 2)
+    assert len(row.pairs) == 2
+    measured = len([one for one in short[0].loads[0].answers if WARM_S <= one[0] < WARM_S + 2]) / 2
+    assert {pair.rps[0] for pair in row.pairs} == {measured}
+    assert row.rate_errors[0] == pytest.approx(row.pairs[0].rps[1] / measured - 1)
+    cells = [cell.strip() for cell in line(row).split("|")[1:-1]]
+    assert len(cells) == HEAD.split("\n")[0].count("|") - 1
+    assert cells[:4] == ["1", "usual", "6", str(int(4 * measured))]
+    assert all(one.count("|") == KINDS_HEAD.split("\n")[0].count("|") for one in kinds)
 
 
 def test_measurements_are_read_as_they_were_written() -> None:
