@@ -47,9 +47,15 @@ def times_of(measured: Measured) -> Times:
     busy, proxy_ms = median(factors), median(proxies)
     client_ms, client_byte_ms = max(0.0, median(clients)), max(0.0, median(bytes_))
     small_mb = mean(_Apart.of(one.small, measured).megabytes for one in measured.rounds)
+    # Clocks at rest have run on while the service's own work had the core, or slowed it down.
+    background = sum(measured.idle.values())
+    others = background / max(1, measured.cores - 1)
+    own = 1.0 + (measured.beside - 1.0) * min(1.0, others)
+    if measured.cores == 1:
+        own = 1.0 / (1.0 - min(0.9, background))
     ratios, rests = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     for one in measured.rounds:
-        slow = _slow(one.calm_basket_ms, measured)
+        slow = _slow(one.calm_basket_ms, measured) * own
         for calm in one.calm:
             ratios[calm.kind].append(calm.engine_ms / calm.alone_ms / slow)
             rests[calm.kind].append(
@@ -80,7 +86,7 @@ def times_of(measured: Measured) -> Times:
         proxy_ms=proxy_ms,
         client_ms=client_ms,
         client_byte_ms=client_byte_ms,
-        background=sum(measured.idle.values()),
+        background=background,
         calm=calm_ms,
         calm_of=calm_of,
         busy=busy,
