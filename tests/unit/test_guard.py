@@ -103,9 +103,9 @@ def test_a_sure_but_tiny_move_is_none() -> None:
 
 def test_a_run_that_is_unsure_of_itself_is_believed_less() -> None:
     before = [{"row": [1.0, 1.01, 0.99]}] * LEAST_RUNS
-    (steady,), _ = judge({"row": [0.85, 0.86, 0.84]}, before)
-    (shaky,), _ = judge({"row": [0.5, 0.85, 1.4]}, before)
-    assert steady.ratio == shaky.ratio
+    (steady,), _ = judge({"row": [0.84, 0.85, 0.85**2 / 0.84]}, before)
+    (shaky,), _ = judge({"row": [0.5, 0.85, 0.85**2 / 0.5]}, before)
+    assert steady.ratio == pytest.approx(shaky.ratio)
     assert (steady.verdict, shaky.verdict) == ("slower", "same")
 
 
