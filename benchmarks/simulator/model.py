@@ -17,7 +17,7 @@ import simpy
 
 from benchmarks.serving.fleet import LATE_S, REPORT_S, TICK_S, Cluster, Starting
 from benchmarks.simulator.cores import Node, Thread
-from benchmarks.simulator.times import Times, estimate, name_of, split_costs
+from benchmarks.simulator.times import Times, estimate, may_run_inline, name_of, split_costs
 from omnishot_ray.errors import Overloaded
 from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.traffic import Ask, Traffic
@@ -102,6 +102,8 @@ class _Work:
     priority: int = _PRIORITY
     data: bytes = b""
     calm: float | None = None
+    is_bounded: bool = True
+    """Whether it may run in a gateway, where nothing could end it."""
     way: str = ""
 
 
@@ -149,13 +151,14 @@ class _Gateway:
             work.way = "hit"
             yield from self.loop.run(edge_ms)
             return RIGHT
-        if work.cost_ms < config.loop_ms and self._has_room(work.cost_ms):
+        fits = work.is_bounded and self._has_room(work.cost_ms)
+        if work.cost_ms < config.loop_ms and fits:
             work.way = "loop"
             yield from self.loop.run(edge_ms + work.takes_ms, work.calm)
             self._keep(key)
             return RIGHT
         yield from self.loop.run(edge_ms / 2)
-        if work.cost_ms < config.inline_ms and self._has_room(work.cost_ms):
+        if work.cost_ms < config.inline_ms and work.is_bounded and self._has_room(work.cost_ms):
             work.way = "inline"
             self.inline_ms += work.cost_ms
             yield from self.inline.run(work.takes_ms, work.calm)
@@ -217,7 +220,7 @@ class _Gateway:
         free = self._places() - sum(self.out.values())
         if free < 2 or self.queue or work.cost_ms < config.split_ms:
             return [work]
-        parts = split_costs(work.ask, free)
+        parts = self.service.split(work.ask, free)
         if max(parts) + config.queue.hop_ms >= 0.8 * work.cost_ms:
             return [work]
         return [
@@ -313,7 +316,8 @@ class Service:
             for number in range(layout.gateways)
         ]
         self.replicas: list[_Replica] = []
-        self._costs: dict[str, float] = {}
+        self._judged: dict[str, tuple[float, bool]] = {}
+        self._splits: dict[tuple[str, int], tuple[float, ...]] = {}
         self._asked = 0
         self._grow(layout.replicas)
         if layout.most_replicas and layout.most_replicas > layout.replicas:
@@ -354,9 +358,9 @@ class Service:
     def ask(self, ask: Ask) -> Iterator[Any]:
         """A request from its sending to its answer."""
         name, times = name_of(ask), self.times
-        if name not in self._costs:
-            self._costs[name] = estimate(ask)
-        cost_ms = self._costs[name]
+        if name not in self._judged:
+            self._judged[name] = estimate(ask), may_run_inline(ask)
+        cost_ms, is_bounded = self._judged[name]
         urgent = bool(self.layout.urgent) and self.chance.random() < self.layout.urgent
         work = _Work(
             ask,
@@ -365,6 +369,7 @@ class Service:
             priority=_URGENT if urgent else _PRIORITY,
             data=ask.picture.data,
             calm=times.calm_of.get(ask.kind),
+            is_bounded=is_bounded,
         )
         megabytes = len(ask.picture.data) / 1e6
         client_ms = (times.client_ms + times.client_byte_ms * megabytes) / 4
@@ -394,6 +399,13 @@ class Service:
         ended_s = float(self.env.now) / 1000.0
         self.answers.seen.append((ended_s, ask.kind, took_ms, how, work.way))
         yield from self._on_client(client_ms)  # looked at
+
+    def split(self, ask: Ask, parts: int) -> tuple[float, ...]:
+        """Estimates of the parts of a request."""
+        key = (name_of(ask), parts)
+        if key not in self._splits:
+            self._splits[key] = split_costs(ask, parts)
+        return self._splits[key]
 
     def _luck(self) -> float:
         """By how much a piece of work takes longer or shorter than it should; 1 in the mean."""

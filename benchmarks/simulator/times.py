@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from statistics import median
 from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.serving.fleet import NOISE
-from omnishot_ray.imaging.cost import estimate_ms
+from omnishot_ray.imaging.cost import cannot_run_away, estimate_ms
 from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.info import describe
 from omnishot_ray.imaging.limits import Limits
@@ -105,7 +104,11 @@ def estimate(ask: Ask) -> float:
     return estimate_ms(len(ask.picture.data), read_header(ask.picture.data), wanted)
 
 
-@cache
+def may_run_inline(ask: Ask) -> bool:
+    """Whether a gateway would do it itself: its time is bounded by its estimate."""
+    return cannot_run_away(read_header(ask.picture.data), wanted_of(ask))
+
+
 def split_costs(ask: Ask, parts: int) -> tuple[float, ...]:
     """The estimates of the parts that the service makes of a request for several replicas."""
     header, wanted = read_header(ask.picture.data), tuple(wanted_of(ask))

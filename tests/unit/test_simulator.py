@@ -158,14 +158,22 @@ def test_a_node_that_dies_costs_what_it_held() -> None:
     assert late["rps"] == pytest.approx(60, rel=0.15)
 
 
-def test_redis_finds_what_other_gateways_made() -> None:
+def test_redis_finds_what_gateways_of_other_nodes_made() -> None:
     hot = Traffic(LIBRARY, replace(USUAL.mix, reuse=0.9, catalogue=200))
-    layout = Layout(cores=8, gateways=8, replicas=8)
-    hits = [
-        run_open(Service(replace(layout, redis=redis), Times()), hot, 60, 20).hits
-        for redis in (False, True)
-    ]
-    assert hits[1] > 1.5 * hits[0] > 0
+    apart = Layout(nodes=8, cores=1, gateways=8, replicas=8)
+    layouts = (apart, replace(apart, nodes=1, cores=8), replace(apart, redis=True))
+    alone, together, redis = (run_open(Service(one, Times()), hot, 60, 20).hits for one in layouts)
+    assert redis > 1.5 * alone > 0
+    assert alone < together <= redis, "gateways of a node hand on what they have made"
+
+
+def test_what_could_run_away_is_never_done_in_a_gateway() -> None:
+    config = DispatchConfig(inline_ms=1e6, inline_waiting_ms=1e12)
+    seen = run_open(Service(Layout(), Times(), config), USUAL, 20.0, 20.0).seen
+    ways = {kind: {way for _, one, _, _, way in seen if one == kind} for _, kind, *_ in seen}
+    assert ways["avif"] == {"pool"}
+    assert ways["photo"] == {"inline"}
+    assert ways["platform"] == {"inline", "pool"}
 
 
 def test_resizers_follow_the_load() -> None:
