@@ -18,8 +18,8 @@ from statistics import fmean, variance
 
 CONFIDENCE = 0.98
 """How often a row of a run of the same code is within its interval."""
-LEAST_MOVE = 0.05
-"""Below this nobody cares, however sure it is."""
+LEAST_MOVE = 0.1
+"""Below this nobody cares, however sure it is (asv's default factor)."""
 LEAST_RUNS = 3
 """Fewer say too little of how much runs differ."""
 _PRIOR = 8.0
