@@ -41,11 +41,15 @@ def describe() -> dict[str, str]:
 
 
 def commit(root: Path) -> str:
-    """The short hash, with "+" when tracked files differ from it; "none" outside of any commit."""
+    """The short hash, with "+" when tracked files differ from it; "none" outside of any commit.
+
+    Results do not count: what one run has written does not make the next one's code another.
+    """
     head = _git(root, "rev-parse", "--short", "HEAD")
     if not head:
         return "none"
-    return head + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    status = ("status", "--porcelain", "--untracked-files=no", "--")
+    return head + ("+" if _git(root, *status, ".", ":!benchmarks/results") else "")
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.guard.yardstick import YARDSTICK
 from benchmarks.machine import ROOT
 from omnishot_ray.load.chart import Line, Panel, draw
 
@@ -29,12 +30,13 @@ def keep(document: dict[str, Any], folder: Path) -> None:
 
 
 def read_guard(folder: Path) -> list[Point]:
-    """Medians of each run, as ratios to the first run that has the row."""
+    """Medians of each run by today's yardstick, as ratios to the first run that has the row."""
     path = folder / RUNS
     runs = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     points = [
         (_label(run), {name: median(values) for name, values in run["rows"].items()})
         for run in sorted(runs, key=lambda run: run["date"])
+        if run.get("yardstick", 1) == YARDSTICK
     ]
     first: dict[str, float] = {}
     for _, values in points:

@@ -82,8 +82,7 @@ def mean_ms(traffic: Traffic, times: Times, count: int = 4000) -> float:
     asks, total = traffic.visitor(0), 0.0
     for _ in range(count):
         ask = next(asks)
-        total += times.engine.get(name_of(ask), estimate(ask)) + times.edge_ms
-        total += times.byte_ms * len(ask.picture.data) / 1e6
+        total += times.engine.get(name_of(ask), estimate(ask)) + times.edge(ask)
     return total / count
 
 
@@ -321,11 +320,12 @@ def _page(times: Times, traffic: Traffic, rows: Sequence[Row], made: Sections) -
             `python -m benchmarks.simulator.validate` holds the model against the running service.
 
             Service times of the engine are {source}, the rest is from
-            [architecture.md](architecture.md): {times.edge_ms:g} core-ms a request beside the
-            pixels, {times.hop_ms:g} of the gateway and {times.hop_far_ms:g} of the Resizer for a
-            batch. A request of the mix ({", ".join(sorted(kinds))}) takes
-            {mean_ms(traffic, times):.1f} core-ms in the mean when nothing is cached. Nodes have
-            {NODE_CORES} cores, a Resizer for each and gateways for six of ten.""",
+            [architecture.md](architecture.md): {times.edge_ms + times.proxy_ms:.2g} core-ms a
+            thumbnail beside the pixels, {times.hop_ms:g} of the gateway and
+            {times.hop_far_ms:g} of the Resizer for a batch. A request of the mix
+            ({", ".join(sorted(kinds))}) takes {mean_ms(traffic, times):.1f} core-ms in the mean
+            when nothing is cached. Nodes have {NODE_CORES} cores, a Resizer for each and gateways
+            for six of ten; work takes {times.beside:.2f} times as long while all are busy.""",
             (),
         ),
         (
@@ -353,8 +353,9 @@ def _page(times: Times, traffic: Traffic, rows: Sequence[Row], made: Sections) -
         (
             "## Caches and gateways",
             """Seven of ten requests are for a catalogue of 2 000 pictures, from caches that are
-            empty at first. Every gateway has a memory of its own, so the more there are the later
-            each has seen a picture; Redis is for all.""",
+            empty at first. Every gateway has a memory of its own and for a minute hands on what it
+            has made to the others of its node, so the more there are the later each has seen a
+            picture; Redis is for all.""",
             made.caches,
         ),
         (

@@ -2,22 +2,22 @@
 
 Time is in milliseconds. The queue with its bound and batches, the judgement of overload, the rate
 of draining and the autoscaling are the service's own classes; simulated is what is around them: who
-is busy when. Not simulated: the split of a request over several replicas, the network, and requests
-that join an identical one in flight.
+is busy when. Not simulated: the network, requests that join an identical one in flight, and cheaper
+renditions under overload.
 """
 
 import math
 import random
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import simpy
 
 from benchmarks.serving.fleet import LATE_S, REPORT_S, TICK_S, Cluster, Starting
 from benchmarks.simulator.cores import Node, Thread
-from benchmarks.simulator.times import Times, estimate, name_of
+from benchmarks.simulator.times import Times, estimate, may_run_inline, name_of, split_costs
 from omnishot_ray.errors import Overloaded
 from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.traffic import Ask, Traffic
@@ -35,6 +35,8 @@ _REST_MS = 20.0
 """How often the work comes that there is without any requests."""
 _CACHE_ENTRIES = 2_600
 """128 MiB of results of 50 kB."""
+_HANDED_ON_S = 60.0
+"""How long a gateway's results lie there for the others of its node."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Answers:
     rows: list[tuple[float, float, str]] = field(default_factory=list)
     right_ms: dict[str, list[float]] = field(default_factory=dict)
     """Latencies of right answers by kind; of urgent ones as `urgent`."""
+    seen: list[tuple[float, str, float, str, str]] = field(default_factory=list)
+    """Seconds from the beginning to the answer, kind, latency in ms, how, and the way it went."""
     replicas: list[tuple[float, int]] = field(default_factory=list)
     pooled: int = 0
     hits: int = 0
@@ -90,15 +94,17 @@ def rank(ordered: Sequence[float], share: float) -> float:
 
 @dataclass
 class _Work:
-    """A request in the service. `TaskQueue` wants `priority` and `data` of a task."""
+    """A request in the service, or a part of one. `TaskQueue` wants `priority` and `data`."""
 
     ask: Ask
     cost_ms: float
     takes_ms: float
-    done: simpy.Event
     priority: int = _PRIORITY
     data: bytes = b""
     calm: float | None = None
+    is_bounded: bool = True
+    """Whether it may run in a gateway, where nothing could end it."""
+    way: str = ""
 
 
 class _Outcome:
@@ -124,37 +130,47 @@ class _Gateway:
         self.service, self.env, self.node = service, service.env, node
         self.loop, self.inline = Thread(node), Thread(node)
         self.inline_ms = 0.0
-        self.open = 0
+        self.open = self.had = 0
         self.queue = TaskQueue(service.config.queue)
         self.out: dict[_Replica, int] = {}
         self.overload = Overload(service.config.overload, self.now_s)
         self.drain = DrainRate(self.now_s)
         self.latencies, self.arrivals = Latencies(), Arrivals()
         self.cache: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self.made: OrderedDict[tuple[str, int], float] = OrderedDict()
 
     def now_s(self) -> float:
         return float(self.env.now) / 1000.0
 
     def serve(self, work: _Work) -> Iterator[Any]:
         """The walk of a request; returns how it ended."""
-        times, config = self.service.times, self.service.config
-        yield from self.loop.run(times.edge_ms + times.byte_ms * len(work.data) / 1e6)
+        edge_ms, config = self.service.times.edge(work.ask), self.service.config
         key = (name_of(work.ask), work.ask.number)
         if self._look(key):
             self.service.answers.hits += 1
+            work.way = "hit"
+            yield from self.loop.run(edge_ms)
             return RIGHT
-        if work.cost_ms < config.loop_ms:
-            yield from self.loop.run(work.takes_ms, work.calm)
-        elif work.cost_ms < config.inline_ms and self._has_room(work.cost_ms):
+        fits = work.is_bounded and self._has_room(work.cost_ms)
+        if work.cost_ms < config.loop_ms and fits:
+            work.way = "loop"
+            yield from self.loop.run(edge_ms + work.takes_ms, work.calm)
+            self._keep(key)
+            return RIGHT
+        yield from self.loop.run(edge_ms / 2)
+        if work.cost_ms < config.inline_ms and work.is_bounded and self._has_room(work.cost_ms):
+            work.way = "inline"
             self.inline_ms += work.cost_ms
             yield from self.inline.run(work.takes_ms, work.calm)
             self.inline_ms -= work.cost_ms
+            how = RIGHT
         else:
+            work.way = "pool"
             how = yield from self._pooled(work)
-            if how != RIGHT:
-                return how
-        self._keep(key)
-        return RIGHT
+        if how == RIGHT:
+            self._keep(key)
+        yield from self.loop.run(edge_ms / 2)
+        return how
 
     def _has_room(self, cost_ms: float) -> bool:
         limit_ms = self.service.config.inline_waiting_ms
@@ -164,33 +180,76 @@ class _Gateway:
         if key in self.cache:
             self.cache.move_to_end(key)
             return True
+        oldest_s = self.now_s() - _HANDED_ON_S
+        if any(
+            one.made.get(key, -math.inf) >= oldest_s
+            for one in self.service.gateways
+            if one.node is self.node
+        ):
+            self._remember(key)
+            return True
         self.service.answers.redis_looks += self.service.layout.redis
         return self.service.layout.redis and key in self.service.shared_cache
 
     def _keep(self, key: tuple[str, int]) -> None:
-        for cache in (self.cache, self.service.shared_cache):
-            cache[key] = None
-            if len(cache) > _CACHE_ENTRIES * (1 if cache is self.cache else 100):
-                cache.popitem(last=False)
+        self._remember(key)
+        self.made[key] = self.now_s()
+        if len(self.made) > _CACHE_ENTRIES // 2:  # 64 MiB
+            self.made.popitem(last=False)
+        self.service.shared_cache[key] = None
+        if len(self.service.shared_cache) > _CACHE_ENTRIES * 100:
+            self.service.shared_cache.popitem(last=False)
+
+    def _remember(self, key: tuple[str, int]) -> None:
+        self.cache[key] = None
+        if len(self.cache) > _CACHE_ENTRIES:
+            self.cache.popitem(last=False)
 
     def _pooled(self, work: _Work) -> Iterator[Any]:
+        parts = self._split(work)
+        done = [self._enqueue(part) for part in parts]
+        how = RIGHT
+        for event in done:
+            one = SHED if event is None else (yield event)
+            how = how if one == RIGHT else one
+        return how
+
+    def _split(self, work: _Work) -> Sequence[_Work]:
+        """Parts for the replicas that are free, as `serving/dispatch.py` makes them."""
+        config = self.service.config
+        free = self._places() - sum(self.out.values())
+        if free < 2 or self.queue or work.cost_ms < config.split_ms:
+            return [work]
+        parts = self.service.split(work.ask, free)
+        if max(parts) + config.queue.hop_ms >= 0.8 * work.cost_ms:
+            return [work]
+        return [
+            replace(work, cost_ms=cost_ms, takes_ms=work.takes_ms * cost_ms / work.cost_ms)
+            for cost_ms in parts
+        ]
+
+    def _enqueue(self, work: _Work) -> simpy.Event | None:
+        """None when it is turned away."""
         self.service.answers.pooled += 1
         now_s = self.now_s()
         self.arrivals.note(work.cost_ms, now_s)
-        waiting = Waiting(work, work.cost_ms, _Outcome(work.done), now_s)  # type: ignore[arg-type]
+        done = self.env.event()
+        waiting = Waiting(work, work.cost_ms, _Outcome(done), now_s)  # type: ignore[arg-type]
         try:
             self.queue.push(waiting, self.drain.per_ms(len(self.service.replicas)))
         except Overloaded:
             self.overload.note(1.0)
-            return SHED
+            return None
         self.pump()
-        how = yield work.done
-        return how
+        return done
+
+    def _places(self) -> int:
+        return len(self.service.replicas) * self.service.config.batches_per_replica
 
     def pump(self) -> None:
         for waiting in self.queue.shed(self.now_s()):
             waiting.outcome.event.succeed(SHED)  # type: ignore[attr-defined]
-        places = len(self.service.replicas) * self.service.config.batches_per_replica
+        places = self._places()
         while self.queue and sum(self.out.values()) < places:
             batch = self.queue.pop_batch(places - sum(self.out.values()))
             if batch:
@@ -246,17 +305,20 @@ class Service:
         self.answers = Answers()
         self.shared_cache: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.nodes = [
-            Node(self.env, layout.cores, layout.shared, times.calm, times.busy)
+            Node(self.env, layout.cores, layout.shared, times.calm, times.busy, times.beside)
             for _ in range(max(1, layout.nodes))
         ]
         self.chance = random.Random(seed)
         self._client = Thread(self.nodes[0])
+        self._proxies = [Thread(node) for node in self.nodes]
         self.gateways = [
             _Gateway(self, self.nodes[number % len(self.nodes)])
             for number in range(layout.gateways)
         ]
         self.replicas: list[_Replica] = []
-        self._costs: dict[str, float] = {}
+        self._judged: dict[str, tuple[float, bool]] = {}
+        self._splits: dict[tuple[str, int], tuple[float, ...]] = {}
+        self._asked = 0
         self._grow(layout.replicas)
         if layout.most_replicas and layout.most_replicas > layout.replicas:
             self.env.process(self._scale(autoscale or AutoscaleConfig()))
@@ -278,7 +340,8 @@ class Service:
         thread = Thread(self.nodes[0])
         while True:
             yield self.env.timeout(_REST_MS)
-            yield from thread.run(self.times.background * _REST_MS)
+            # Measured in the service as it is, so nothing is added for cold caches.
+            yield from thread.run(self.times.background * _REST_MS, 1.0)
 
     def _fail(self, at_s: float, number: int) -> Iterator[Any]:
         yield self.env.timeout(at_s * 1000)
@@ -292,32 +355,67 @@ class Service:
         if any(one.alive for one in self.nodes):
             self._grow(len(self.replicas) + lost)
 
-    def ask(self, ask: Ask, at_ms: float) -> Iterator[Any]:
+    def ask(self, ask: Ask) -> Iterator[Any]:
         """A request from its sending to its answer."""
-        name = name_of(ask)
-        if name not in self._costs:
-            self._costs[name] = estimate(ask)
-        cost_ms = self._costs[name]
-        mean_ms = self.times.engine.get(name, cost_ms)
-        spread = self.times.noise
-        takes_ms = mean_ms * math.exp(self.chance.gauss(-spread * spread / 2, spread))
-        if self.times.client_ms:
-            yield from self._client.run(self.times.client_ms)
-        gateway = min(self.gateways, key=lambda one: one.open)
-        gateway.open += 1
+        name, times = name_of(ask), self.times
+        if name not in self._judged:
+            self._judged[name] = estimate(ask), may_run_inline(ask)
+        cost_ms, is_bounded = self._judged[name]
         urgent = bool(self.layout.urgent) and self.chance.random() < self.layout.urgent
-        work = _Work(ask, cost_ms, takes_ms, self.env.event(), data=ask.picture.data)
-        work.calm = self.times.calm_of.get(ask.kind)
-        work.priority = _URGENT if urgent else _PRIORITY
+        work = _Work(
+            ask,
+            cost_ms,
+            times.engine.get(name, cost_ms) * self._luck(),
+            priority=_URGENT if urgent else _PRIORITY,
+            data=ask.picture.data,
+            calm=times.calm_of.get(ask.kind),
+            is_bounded=is_bounded,
+        )
+        megabytes = len(ask.picture.data) / 1e6
+        client_ms = (times.client_ms + times.client_byte_ms * megabytes) / 4
+        yield from self._on_client(client_ms)  # made
+        at_ms = float(self.env.now)
+        yield from self._on_client(client_ms)  # sent
+        alive = [one for one in self._proxies if one.node.alive] or self._proxies
+        proxy = alive[self._asked % len(alive)]
+        if times.proxy_ms:
+            yield from proxy.run(times.proxy_ms / 2)
+        # As HAProxy's leastconn does it: of those with the fewest, the one whose turn it is.
+        gateway = min(self.gateways, key=lambda one: (one.open, one.had))
+        gateway.open += 1
+        gateway.had = self._asked = self._asked + 1
         how = yield from gateway.serve(work)
         gateway.open -= 1
         if not gateway.node.alive:
             how = LOST
+        if times.proxy_ms:
+            yield from proxy.run(times.proxy_ms / 2)
+        yield from self._on_client(client_ms)  # read
         took_ms = float(self.env.now) - at_ms
         self.answers.rows.append((at_ms, took_ms, how))
         if how == RIGHT:
             kind = "urgent" if urgent else ask.kind
             self.answers.right_ms.setdefault(kind, []).append(took_ms)
+        ended_s = float(self.env.now) / 1000.0
+        self.answers.seen.append((ended_s, ask.kind, took_ms, how, work.way))
+        yield from self._on_client(client_ms)  # looked at
+
+    def split(self, ask: Ask, parts: int) -> tuple[float, ...]:
+        """Estimates of the parts of a request."""
+        key = (name_of(ask), parts)
+        if key not in self._splits:
+            self._splits[key] = split_costs(ask, parts)
+        return self._splits[key]
+
+    def _luck(self) -> float:
+        """By how much a piece of work takes longer or shorter than it should; 1 in the mean."""
+        spread = self.times.noise
+        return math.exp(self.chance.gauss(-spread * spread / 2, spread))
+
+    def _on_client(self, ms: float) -> Iterator[Any]:
+        """A part of what the load itself takes for a request."""
+        if ms:
+            yield from self._client.run(ms)
 
     def _scale(self, config: AutoscaleConfig) -> Iterator[Any]:
         target, state = self.layout.replicas, State()
@@ -361,26 +459,28 @@ class Service:
 
 
 def run_closed(service: Service, traffic: Traffic, shape: Shape, first: int = 0) -> Answers:
-    """Visitors who think, ask, and wait for the answer, as many as the shape says."""
-    env = service.env
+    """Visitors who think, ask, and wait for the answer, as many as the shape says.
 
-    def visit(number: int, until_ms: float) -> Iterator[Any]:
-        asks = traffic.visitor(number)
-        while env.now < until_ms:
+    As with Locust those of a stage go on in the next one, and the last to come are the first to go.
+    """
+    env, wanted = service.env, 0
+
+    def visit(number: int) -> Iterator[Any]:
+        asks = traffic.visitor(first + number)
+        while number < wanted:
             ask = next(asks)
             yield env.timeout(ask.think_s * 1000)
-            if env.now >= until_ms:
-                return
-            yield from service.ask(ask, float(env.now))
+            if number < wanted:
+                yield from service.ask(ask)
 
     def stages() -> Iterator[Any]:
-        number = first
+        nonlocal wanted
         for stage in shape.stages:
-            until_ms = env.now + stage.seconds * 1000
-            for _ in range(stage.users):
-                env.process(visit(number, until_ms))
-                number += 1
+            before, wanted = wanted, stage.users
+            for number in range(before, wanted):
+                env.process(visit(number))
             yield env.timeout(stage.seconds * 1000)
+        wanted = 0
 
     env.process(stages())
     return _finish(service, shape.seconds)
@@ -395,7 +495,7 @@ def run_open(
     def arrive() -> Iterator[Any]:
         while env.now < seconds * 1000:
             yield env.timeout(chance.expovariate(rate) * 1000)
-            env.process(service.ask(next(asks), float(env.now)))
+            env.process(service.ask(next(asks)))
 
     env.process(arrive())
     return _finish(service, seconds)

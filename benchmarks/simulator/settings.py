@@ -95,10 +95,10 @@ def capacity(mix: Mix, times: Times) -> float:
     """Requests a second that the cores could do if they did nothing else, one after the other."""
     asks = Traffic(drawn_library(), mix).visitor(0)
     costs = {
-        name: times.engine.get(name, estimate(ask))
+        name: times.engine.get(name, estimate(ask)) + times.edge(ask)
         for name, ask in all_ways(drawn_library(), mix).items()
     }
-    each = mean(costs[name_of(next(asks))] + times.edge_ms for _ in range(_DRAWN))
+    each = mean(costs[name_of(next(asks))] for _ in range(_DRAWN))
     return LAYOUT.cores * 1000.0 / each
 
 

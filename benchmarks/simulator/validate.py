@@ -1,265 +1,182 @@
 """The simulation beside the running service, on one core and on two.
 
-    python -m benchmarks.simulator.validate [--seconds 30] [--write FILE] [--results DIR]
+    python -m benchmarks.simulator.validate [--cores 1 2] [--rounds 3] [--seconds 24]
+        [--keep FOLDER] [--write FILE] [--results DIR]
+    python -m benchmarks.simulator.validate --measured FILE … [--results DIR]
 
 First measures what the model needs: each piece of work of the engine by itself; the service's and
-the load's own CPU for a request of thumbnails; how much longer the engine takes in the service,
-calm and busy. Then predicts loads that were not used for that,
-runs them, and compares throughput and p95; the goal is an error of at most 15 %. Exit code 1 when
-one is missed. On a machine that does nothing else; takes about seven minutes.
+the load's own CPU for a request of thumbnails and of photos; how much longer the engine takes in a
+service at rest. Then runs loads that were not used for that, several rounds in turns, predicts each
+and compares throughput and p95: the median over the rounds of the error in each, which is to be at
+most 15 %. Exit code 1 when one is more. On a machine that does nothing else; takes about seven
+minutes for each number of cores. `--keep` writes all that was measured, and `--measured` holds the
+model against that instead, of several times together.
 """
 
 import argparse
-import os
+import gzip
+import json
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPConnection
 from pathlib import Path
 from statistics import mean, median
-from time import sleep
-from urllib.parse import urlsplit
-
-import psutil
 
 from benchmarks import machine
-from benchmarks.simulator.model import Layout, Service, run_closed
-from benchmarks.simulator.times import Times, estimate, measure_engine, name_of
-from omnishot_ray.load.messages import pack
-from omnishot_ray.load.pictures import drawn_library
-from omnishot_ray.load.report import build_report
-from omnishot_ray.load.run import run_shape
-from omnishot_ray.load.service import own_service
-from omnishot_ray.load.shapes import Shape, Stage, Thresholds
-from omnishot_ray.load.traffic import MIXES, Ask, Mix, Traffic, without
-from omnishot_ray.load.watch import Watch
+from benchmarks.simulator.measured import WARM_S, Load, Measured, from_dict, measure
+from benchmarks.simulator.model import rank
+from benchmarks.simulator.predict import Seen, simulate, times_of
+from benchmarks.simulator.times import Times
 
 GOAL = 0.15
-WARM_S, IDLE_S = 4.0, 8.0
-SETTLE_S = 12.0
-"""Ready is not yet calm: processes that were started in advance still import."""
-LOADS: tuple[tuple[str, int], ...] = (("usual", 2), ("usual", 8), ("plain", 4))
-"""Mixes and users that are predicted."""
-_SMALL = Mix({"upload": 1, "thumbnail": 1}, reuse=0.0)
-_SMALL_USERS = 12
-"""Enough that what they take stands out from what the service takes by itself."""
-_LARGE = Mix({"photo": 1, "webp": 1, "platform": 1}, reuse=0.0)
-"""Pixels that a gateway makes itself."""
-_BUSY_USERS = 6
-"""For each core."""
-_CALM_REQUESTS, _CALM_S = 200, 0.05
-_NOBODY = 1_000_000
-"""A number that no visitor of a load has."""
-_ENGINE = frozenset({"decode", "transform", "encode"})
+_LUCKS = 3
+"""Simulations of a load, which differ in what is chance in the service."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A load of one round: right answers a second and p95 in ms, measured and simulated."""
+
+    load: Load
+    rps: tuple[float, float]
+    p95: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One load: measured and simulated."""
+    """A load in all rounds."""
 
     cores: int
-    mix: str
-    users: int
-    rps: tuple[float, float]
-    p95: tuple[float, float]
+    pairs: Sequence[Pair]
 
     @property
-    def errors(self) -> tuple[float, float]:
-        """Of the simulation, as shares of what was measured."""
-        return tuple(  # type: ignore[return-value]
-            (simulated - measured) / measured for measured, simulated in (self.rps, self.p95)
-        )
+    def rate_errors(self) -> list[float]:
+        """Of the simulation, as shares of what was measured, by round."""
+        return [pair.rps[1] / pair.rps[0] - 1.0 for pair in self.pairs]
+
+    @property
+    def late_errors(self) -> list[float]:
+        """The same of p95."""
+        return [pair.p95[1] / pair.p95[0] - 1.0 for pair in self.pairs]
+
+    @property
+    def missed(self) -> bool:
+        """Whether the median of either is beyond the goal."""
+        return max(abs(median(self.rate_errors)), abs(median(self.late_errors))) > GOAL
 
 
-def mix_of(name: str) -> Mix:
-    """A mix without jobs, which the model does not have."""
-    mix = MIXES[name]
-    return without(mix, {"job"}) if "job" in mix.weights else mix
+def compare(found: Sequence[Measured]) -> tuple[list[Compared], list[str], Times]:
+    """Every load, lines of a table by kind, and the times that were used last.
 
-
-def shape_of(users: int, seconds: float) -> Shape:
-    """A stage that warms up, and one that counts."""
-    stages = (Stage(users, WARM_S), Stage(users, seconds))
-    return Shape("validate", "two stages", stages, Thresholds(), think_s=0.05)
-
-
-def measure(
-    url: str, pid: int, mix: Mix, users: int, seconds: float, idle: float = 0.0
-) -> dict[str, float]:
-    """Throughput and p95 of a load, and core-ms a request of the service and of the load.
-
-    `idle` are cores that the service takes without any.
+    What was measured on as many cores at several times is put together; each time has its own
+    service times.
     """
-    with Watch(psutil.Process(pid)) as watch:
-        run = run_shape(shape_of(users, seconds), url, mix, decode_every=50)
-    step = build_report(run, watch.seen, {})["steps"][1]
-    if step["failures"] > step["shed"]:
-        raise SystemExit(f"wrong answers: {step['errors']}")
-    begun = run.started_at + WARM_S
-    within = [one for one in watch.seen if begun + 1.0 < one.at_s <= begun + seconds]
-    cpu = sum(one.cpu for one in within) / max(1, len(within))
-    counted = [one for one in run.answers if one.at_s >= begun] or run.answers
-    kinds = Counter(one.kind for one in counted)
-    return {
-        **{f"share of {kind}": count / len(counted) for kind, count in kinds.items()},
-        "rps": step["rps"],
-        "p95": step["p95"],
-        "service_ms": max(0.0, cpu - idle) / step["rps"] * 1000.0,
-        "client_ms": run.cpu_s / max(1, len(run.answers)) * 1000.0,
-        "cores": cpu + run.cpu_s / (WARM_S + seconds),
-    }
+    pairs, times = defaultdict[tuple[int, str, int], list[Pair]](list), Times()
+    kinds = defaultdict[str, list[tuple[list[float], list[float]]]](list)
+    for measured in sorted(found, key=lambda one: one.cores):
+        times = times_of(measured)
+        for load in [load for one in measured.rounds for load in one.loads]:
+            runs = [simulate(measured, times, load, luck) for luck in range(_LUCKS)]
+            seen = [row for run in runs for row in _counted(run, load)]
+            pairs[measured.cores, load.mix, load.users].append(
+                Pair(
+                    load,
+                    (
+                        len(_right(load.counted)) / load.seconds,
+                        len(_right(seen)) / _LUCKS / load.seconds,
+                    ),
+                    (rank(_right(load.counted), 0.95), rank(_right(seen), 0.95)),
+                )
+            )
+            for kind in {row[1] for row in load.counted}:
+                kinds[f"{measured.cores} | {load.mix}, {load.users} users | {kind}"].append(
+                    (_right(load.counted, kind), _right(seen, kind))
+                )
+    rows = [Compared(cores, some) for (cores, *_), some in pairs.items()]
+    return rows, [_kind_line(*item) for item in sorted(kinds.items())], times
 
 
-def measure_idle(pid: int) -> float:
-    """Cores that the service takes while nobody asks for anything."""
-    sleep(SETTLE_S)
-    with Watch(psutil.Process(pid)) as watch:
-        sleep(IDLE_S)
-    looks = watch.seen[1:]
-    return sum(one.cpu for one in looks) / max(1, len(looks))
+def _counted(seen: Seen, load: Load) -> Seen:
+    return [row for row in seen if WARM_S <= row[0] < WARM_S + load.seconds]
 
 
-def calibrate(url: str, pid: int, cores: int, engine: dict[str, float], seconds: float) -> Times:
-    """What a request costs beside its pixels, and these in the service."""
-    idle = measure_idle(pid)
-    small = measure(url, pid, _SMALL, _SMALL_USERS, seconds, idle)
-    pixels, megabytes = mean_work(_SMALL, engine, small)
-    plain = Times(engine=engine)
-    edge_ms = max(0.1, small["service_ms"] - pixels - plain.byte_ms * megabytes)
-    busy = measure(url, pid, _LARGE, _BUSY_USERS * cores, seconds, idle)
-    pixels, megabytes = mean_work(_LARGE, engine, busy)
-    factor = (busy["service_ms"] - edge_ms - plain.byte_ms * megabytes) / pixels
-    calm = measure_calm(url, engine)
-    return replace(
-        plain,
-        edge_ms=round(edge_ms, 3),
-        client_ms=round(small["client_ms"], 3),
-        background=round(idle, 3),
-        calm=round(median(calm.values()), 3),
-        calm_of=calm,
-        # Below one it tells of what the service does by itself and leaves while busy.
-        busy=round(max(1.0, factor), 3),
-    )
+def _right(seen: Seen, kind: str = "") -> list[float]:
+    """Latencies in order of the right answers, of one kind or of all."""
+    return sorted(row[2] for row in seen if row[3] in ("", "right") and kind in ("", row[1]))
 
 
-def measure_calm(url: str, engine: dict[str, float]) -> dict[str, float]:
-    """How much longer the engine takes when one request comes after the other, by the clock.
-
-    By kind of request.
-    """
-    mix = replace(mix_of("usual"), reuse=0.0)
-    mix = replace(mix, weights=dict.fromkeys(mix.weights, 1))
-    # A visitor of its own: what those of the loads have asked for is in the caches.
-    asks = Traffic(drawn_library(), mix).visitor(_NOBODY)
-    took, alone = Counter[str](), Counter[str]()
-    with closing(HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
-        for number in range(_CALM_REQUESTS):
-            ask = next(asks)
-            content_type, body = pack(ask)
-            sleep(_CALM_S)
-            connection.request("POST", ask.path, body, {"Content-Type": content_type})
-            answer = connection.getresponse()
-            answer.read()
-            if answer.headers["X-Cache"] != "miss":
-                raise SystemExit(f"a calm request was not made: {answer.status} {ask.path}")
-            if number >= _CALM_REQUESTS // 10:  # the first ones warm up
-                stages = [
-                    part.split(";dur=") for part in answer.headers["Server-Timing"].split(", ")
-                ]
-                took[ask.kind] += sum(float(ms) for stage, ms in stages if stage in _ENGINE)
-                alone[ask.kind] += engine.get(name_of(ask), estimate(ask))
-    return {kind: round(took[kind] / alone[kind], 3) for kind in alone}
-
-
-def mean_work(mix: Mix, engine: dict[str, float], seen: Mapping[str, float]) -> tuple[float, float]:
-    """Core-milliseconds of pixels and megabytes of body of a request, by the kinds that came."""
-    asks, drawn = Traffic(drawn_library(), mix).visitor(0), defaultdict[str, list[Ask]](list)
-    for _ in range(3000):
-        ask = next(asks)
-        drawn[ask.kind].append(ask)
-    pixels = megabytes = 0.0
-    for kind, some in drawn.items():
-        share = seen.get(f"share of {kind}", 0.0)
-        pixels += share * mean(engine.get(name_of(ask), estimate(ask)) for ask in some)
-        megabytes += share * mean(len(ask.picture.data) / 1e6 for ask in some)
-    return pixels, megabytes
-
-
-def compare(cores: int, url: str, pid: int, times: Times, seconds: float) -> list[Compared]:
-    """Every load, simulated and measured."""
-    rows = []
-    for name, users in LOADS:
-        mix, shape = mix_of(name), shape_of(users, seconds)
-        layout = Layout(cores=cores, gateways=cores, replicas=cores, shared=True)
-        traffic = Traffic(drawn_library(), replace(mix, think_s=shape.think_s))
-        answers = run_closed(Service(layout, times), traffic, shape)
-        simulated = answers.figures(WARM_S, shape.seconds)
-        measured = measure(url, pid, mix, users, seconds)
-        row = Compared(
-            cores,
-            name,
-            users,
-            (measured["rps"], simulated["rps"]),
-            (measured["p95"], simulated["p95"]),
-        )
-        rows.append(row)
-        print(line(row), file=sys.stderr, flush=True)
-    return rows
+def _kind_line(name: str, rounds: Sequence[tuple[list[float], list[float]]]) -> str:
+    measured, simulated = ([ms for one in rounds for ms in one[at]] for at in (0, 1))
+    if not measured or not simulated:
+        return f"| {name} | {len(measured)} | | | | | |"
+    cells = [f"{mean(measured):.0f}", f"{mean(simulated):.0f}"]
+    cells += [f"{mean(simulated) / mean(measured) - 1:+.0%}"]
+    cells += [f"{rank(sorted(some), 0.9):.0f}" for some in (measured, simulated)]
+    return f"| {name} | {len(measured)} | " + " | ".join(cells) + " |"
 
 
 HEAD = (
-    "| cores | mix | users | measured/s | simulated/s | error | measured p95 ms | simulated p95 ms "
-    "| error |\n|---:|---|---:|---:|---:|---:|---:|---:|---:|"
+    "| cores | mix | users | answers | measured/s | simulated/s | error | of rounds | "
+    "measured p95 ms | simulated p95 ms | error | of rounds |\n"
+    "|---:|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---|"
+)
+KINDS_HEAD = (
+    "| cores | load | kind | answers | measured mean ms | simulated | error | measured p90 | "
+    "simulated |\n|---:|---|---|---:|---:|---:|---:|---:|---:|"
 )
 
 
 def line(row: Compared) -> str:
-    rate, late = row.errors
-    return (
-        f"| {row.cores} | {row.mix} | {row.users} | {row.rps[0]:.1f} | {row.rps[1]:.1f} | "
-        f"{rate:+.0%} | {row.p95[0]:.0f} | {row.p95[1]:.0f} | {late:+.0%} |"
-    )
+    """One load of the table: medians over the rounds."""
+    load = row.pairs[0].load
+    cells = [
+        str(row.cores),
+        load.mix,
+        str(load.users),
+        str(sum(len(pair.load.counted) for pair in row.pairs)),
+    ]
+    for values, errors, digits in (
+        ([pair.rps for pair in row.pairs], row.rate_errors, 1),
+        ([pair.p95 for pair in row.pairs], row.late_errors, 0),
+    ):
+        cells += [f"{median(one[at] for one in values):.{digits}f}" for at in (0, 1)]
+        cells += [f"{median(errors):+.0%}", " ".join(f"{one:+.0%}" for one in errors)]
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each measured load")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=24.0, help="of each measured load")
+    parser.add_argument("--measured", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="write what was measured")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the service times, as JSON")
     parser.add_argument("--results", type=Path, metavar="DIR", help="write a Markdown page")
     given = parser.parse_args()
-    mixes = [*(mix_of(name) for name, _ in LOADS), _SMALL, _LARGE]
-    engine = measure_engine(mixes)
-    available, rows = sorted(os.sched_getaffinity(0)), []
-    times = Times(engine=engine)
-    for cores in given.cores:
-        if cores > len(available):
-            print(f"{cores} cores are not here", file=sys.stderr)
-            return 3
-        os.sched_setaffinity(0, available[:cores])
-        settings = {
-            "OMNISHOT_RESIZERS__MIN_REPLICAS": str(cores),
-            "OMNISHOT_RESIZERS__MAX_REPLICAS": str(cores),
-            "OMNISHOT_GATEWAYS__REPLICAS": str(cores),
-        }
-        with own_service(settings) as (url, pid):
-            times = calibrate(url, pid, cores, engine, given.seconds / 2)
-            rows += compare(cores, url, pid, times, given.seconds)
-    os.sched_setaffinity(0, available)
-    page = _page(rows, times)
+    if given.measured:
+        found = [from_dict(json.loads(gzip.decompress(one.read_bytes()))) for one in given.measured]
+    else:
+        found = []
+        for cores in given.cores:
+            *_, whole = measure(cores, given.rounds, given.seconds)
+            found.append(whole)
+            if given.keep:
+                text = json.dumps(whole.as_dict(), separators=(",", ":")).encode()
+                (given.keep / f"measured_{cores}.json.gz").write_bytes(gzip.compress(text, mtime=0))
+    rows, kinds, times = compare(found)
+    page = _page(rows, kinds, times)
     print(page)
     if given.write:
         times.write(given.write)
     if given.results:
         (given.results / f"simulator_{datetime.now(UTC):%Y%m%d_%H%M%S}.md").write_text(page)
-    missed = [row for row in rows if max(map(abs, row.errors)) > GOAL]
-    return 1 if missed else 0
+    return 1 if any(row.missed for row in rows) else 0
 
 
-def _page(rows: Sequence[Compared], times: Times) -> str:
+def _page(rows: Sequence[Compared], kinds: Sequence[str], times: Times) -> str:
     by_kind = ", ".join(f"{kind} {calm:g}" for kind, calm in sorted(times.calm_of.items()))
     return "\n".join(
         [
@@ -267,11 +184,18 @@ def _page(rows: Sequence[Compared], times: Times) -> str:
             HEAD,
             *map(line, rows),
             "",
-            f"Beside the pixels a request took {times.edge_ms:g} core-ms of the service and "
-            f"{times.client_ms:g} of the load on the same cores, measured with thumbnails alone; "
+            "Errors are medians over the rounds, each of which is beside it.",
+            "",
+            f"Beside the pixels a request took {times.edge_ms:g} core-ms of the gateway, "
+            f"{times.proxy_ms:g} of HAProxy and {times.client_ms:g} of the load on the same cores; "
             f"idle, the service took {times.background:g} cores. The engine took {times.calm:g} "
             f"times as long in a service at rest as by itself ({by_kind}), {times.busy:g} in a "
-            "busy one.",
+            f"busy one; a piece of work differs from its like by {times.noise:.0%}.",
+            "",
+            "## By kind",
+            "",
+            KINDS_HEAD,
+            *kinds,
             "",
         ]
     )

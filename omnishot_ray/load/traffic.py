@@ -83,7 +83,9 @@ class Mix:
 
 @dataclass(frozen=True)
 class Traffic:
-    """A library of pictures, a mix and a seed."""
+    """A library of pictures, a mix and a seed. Another seed asks for pictures with other numbers,
+    so that no cache has them from before.
+    """
 
     library: Library
     mix: Mix
@@ -92,6 +94,7 @@ class Traffic:
     def visitor(self, number: int) -> Iterator[Ask]:
         """What this visitor asks for, without an end."""
         chance = random.Random(f"{self.seed}/{number}")
+        first = (self.seed - 1) % _SEEDS << 48
         kinds, weights = zip(*sorted(self.mix.weights.items()), strict=True)
         for count in itertools.count():
             (kind,) = chance.choices(kinds, weights)
@@ -99,7 +102,7 @@ class Traffic:
                 chance.expovariate(1 / self.mix.think_s), 5 * self.mix.think_s
             )
             fresh = _FRESH + (number << 32) + count
-            asked = self._rank(chance) if chance.random() < self.mix.reuse else fresh
+            asked = first + (self._rank(chance) if chance.random() < self.mix.reuse else fresh)
             # A picture of the catalogue is always asked for in the few ways that its page has.
             ways = random.Random(f"{kind}/{asked}/{chance.randrange(2)}")
             yield _KINDS[kind](self.library, ways, asked, think_s)
@@ -116,6 +119,8 @@ class Traffic:
 
 _FRESH = 1 << 60
 """Above all numbers of a catalogue."""
+_SEEDS = 1 << 11
+"""So many have numbers of their own, below `_FRESH`."""
 
 
 def _one(

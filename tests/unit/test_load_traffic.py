@@ -43,6 +43,13 @@ def test_visitors_and_seeds_differ() -> None:
     assert first(USUAL, 1, 30) != first(replace(USUAL, seed=2), 1, 30)
 
 
+def test_another_seed_asks_for_other_pictures() -> None:
+    hot = Traffic(LIBRARY, replace(MIXES["usual"], catalogue=5))
+    one, other = ({ask.number for ask in first(replace(hot, seed=s), 1, 200)} for s in (1, 2))
+    assert one
+    assert not one & other
+
+
 def test_kinds_come_as_often_as_the_mix_says() -> None:
     asked = Counter(ask.kind for visitor in range(40) for ask in first(USUAL, visitor, 250))
     weights = MIXES["usual"].weights
