@@ -156,7 +156,7 @@ def _is_kept(format: Format, size_bytes: int, header: Header, options: Options, 
     """Whether the source itself is the result, as `unchanged.py` has it."""
     return (
         format is header.format is Format.JPEG
-        and plan.output == plan.crop[2:] == (header.width, header.height)
+        and plan.output == (header.width, header.height) == plan.crop[2:]
         and not (header.turned or header.profile or options.rotate or touches_pixels(options))
         and (options.max_bytes is None or size_bytes <= options.max_bytes)
         and is_coarser(header, format, options)
@@ -200,7 +200,7 @@ def _count_decode(size_bytes: int, header: Header, divisor: int) -> Iterator[Wor
     pixels = header.width * header.height * MEGA
     fixed, by_bytes, by_pixels = names("decode", kind)
     yield fixed, 1.0
-    if is_stored(size_bytes, header):
+    if header.format is Format.PNG and is_stored(size_bytes, header):
         mega_bytes *= _COPIED
     # Of an animation the first frame is decoded by itself, whatever comes after.
     yield by_bytes, mega_bytes / header.frames

@@ -46,6 +46,8 @@ def megapixels(size: tuple[int, int]) -> float:
 
 def source_kind(size_bytes: int, header: Header) -> str:
     """What the bytes of a source say of its detail depends on: the format, or its way of coding."""
+    if header.format is Format.JPEG:
+        return header.format
     if header.format is Format.PNG:
         if header.bits <= 8 < 8 * header.channels:
             return "png.palette"
