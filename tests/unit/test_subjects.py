@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.gravity import Shares
 from omnishot_ray.imaging.faces import detector_present
 from tests.corpus import DATA
 from tests.subjects import KEPT, LABELLED, Seen, cropping_options, see
@@ -52,6 +53,15 @@ def test_attention_keeps_more_than_the_centre(pictures: list[Seen], split: str) 
 def test_face_keeps_about_as_much_as_attention(pictures: list[Seen], split: str) -> None:
     # Less only where small heads that it finds as well are not the subject: actors behind others.
     assert share_kept(pictures, split, "face") >= share_kept(pictures, split, "attention") - 0.03
+
+
+def test_the_benchmark_counts_the_crops_that_reach_a_mark() -> None:
+    shares = Shares()
+    for ratio, share in (("1:1", 0.9), ("1:1", 0.8), ("3:1", 1.0), ("3:1", 0.0)):
+        shares.add("attention", "tune", ratio, share)
+    shares.add("center", "tune", "1:1", 0.0)
+    assert shares.passed("attention", "tune", "1:1", 0.9) == "50%"
+    assert shares.passed("attention", "tune", None, 0.75) == "75%"
 
 
 # What was measured (benchmarks/results/gravity.md has six pictures more), less five crops of 250.
