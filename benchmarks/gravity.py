@@ -22,11 +22,12 @@ from statistics import median
 from PIL import Image
 
 from benchmarks import machine
+from omnishot_ray.imaging.background import flatten
 from omnishot_ray.imaging.color import to_srgb
 from omnishot_ray.imaging.faces import SEARCHED_SIDE, detector_present, find_heads
 from omnishot_ray.imaging.geometry import Crop, Size, plan_rendition
 from omnishot_ray.imaging.gravity import ANALYSED_SIDE, attend, find_interest, small_copy
-from omnishot_ray.imaging.transform import flatten, turn
+from omnishot_ray.imaging.transform import turn
 from tests.subjects import (
     KEPT,
     LABELLED,

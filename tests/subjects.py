@@ -1,10 +1,11 @@
 """What people want to keep of the labelled pictures, and whether a crop keeps it.
 
 `tests/data/subjects.csv` holds a box for each subject, in fractions of the upright picture: the
-whole head of a person or an animal that is a portrait, the whole product, in a landscape the place
-that one looks at. The boxes were drawn before there was anything to measure. One half of the
-pictures, by turns over the names of a kind, is `tune`: weights may be fitted on it; the other is
-`held-out` and only measured.
+whole head of a person or an animal that is a portrait, the whole animal, product or building, in a
+landscape the place that one looks at. Where a crop can hold only a part, and one part matters most
+(a koala's head, a dome), that part has a box of its own. The boxes were drawn before there was
+anything to measure, and the split made, by turns over the pictures of a kind: on `tune`, weights
+may be fitted; `held-out` is only measured. The pictures were scaled down to 480 pixels or less.
 
 A picture's file lies in `tests/data`, or, where its licence does not allow that, in a folder that
 is named when the benchmark is run.

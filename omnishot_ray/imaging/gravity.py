@@ -15,8 +15,8 @@ What makes a pixel interesting, and where that comes from:
 - the place: photographers put their subject near the middle (Tatler, "The central fixation bias",
   Journal of Vision 2007), in upright pictures above it.
 
-The weights were fitted on one half of the labelled pictures and eleven others, and measured on the
-other half: `benchmarks/gravity.py`.
+The weights were fitted on sixteen labelled pictures of the half that is for it and eleven others.
+They are measured on the other half: `benchmarks/gravity.py`.
 """
 
 from collections.abc import Sequence
