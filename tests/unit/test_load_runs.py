@@ -1,9 +1,11 @@
 """What the scripts that measure make of what they have seen."""
 
+import pytest
+
 from benchmarks.load import old_system
 from benchmarks.serving import scaling
 from benchmarks.settings import SETTINGS, Figures, table
-from benchmarks.simulator import validate
+from benchmarks.simulator import measured, validate
 from omnishot_ray.load.answers import Answer
 from omnishot_ray.load.run import Run
 from omnishot_ray.load.watch import Seen
@@ -50,7 +52,14 @@ def test_settings_are_told_as_ratios_to_the_default() -> None:
 
 
 def test_an_error_of_the_simulation_has_its_sign() -> None:
-    row = validate.Compared(2, "usual", 8, (50.0, 55.0), (200.0, 150.0))
-    assert row.errors == (0.1, -0.25)
-    assert "+10%" in validate.line(row)
-    assert "-25%" in validate.line(row)
+    load = measured.Load("usual", 8, 13.0, 1, 0.4, 13.0, {}, 0.5)
+    rounds = [((50.0, 55.0), (200.0, 150.0)), ((50.0, 60.0), (200.0, 170.0))]
+    row = validate.Compared(2, [validate.Pair(load, rps, p95) for rps, p95 in rounds])
+    assert row.rate_errors == pytest.approx([0.1, 0.2])
+    assert row.late_errors == pytest.approx([-0.25, -0.15])
+    cells = [cell.strip() for cell in validate.line(row).split("|")]
+    assert cells[1:5] == ["2", "usual", "8", "0"]
+    assert cells[7:9] == ["+15%", "+10% +20%"]
+    assert cells[11:13] == ["-20%", "-25% -15%"]
+    assert row.missed
+    assert not validate.Compared(2, [validate.Pair(load, (50.0, 55.0), (200.0, 180.0))]).missed
