@@ -19,10 +19,10 @@ serve: setup ## The service in the foreground on 127.0.0.1:8000 (PORT=…, ARGS=
 	@exec $(BIN)/omnishot serve --port $(PORT) $(ARGS)
 
 test: setup-dev ## Every test
-	@$(BIN)/python -m pytest $(ARGS)
+	@scripts/test $(ARGS)
 
 test-fast: setup-dev ## Tests that start no service
-	@$(BIN)/python -m pytest tests/unit tests/golden tests/contract $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/contract -n logical --dist loadfile $(ARGS)
 
 lint: setup-dev ## Format, lint, types, and the borders between packages
 	@$(BIN)/ruff format --check .

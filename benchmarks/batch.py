@@ -44,8 +44,8 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.batch_peers.environment import clean, interpreter
 from benchmarks.peers.images import DATA, with_comment
-from omnishot_ray.batch.engine import ENVIRONMENT
 from omnishot_ray.batch.job import OUTPUT_KINDS
+from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import process
@@ -217,7 +217,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 def run_engine(archive: Path, variants: Variants, cores: int) -> Measured:
     """The pure core: pictures in memory, nothing written."""
     spawned = multiprocessing.get_context("spawn")  # malloc reads its settings when one starts
-    with patch.dict(os.environ, ENVIRONMENT), ProcessPoolExecutor(cores, spawned) as pool:
+    with patch.dict(os.environ, MALLOC), ProcessPoolExecutor(cores, spawned) as pool:
         list(pool.map(_warm_up, range(cores)))
         began = perf_counter()
         shares = pool.map(partial(_process_share, archive, variants, cores), range(cores))

@@ -11,6 +11,7 @@ by row, twice.
 import argparse
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -21,11 +22,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean
 from time import perf_counter, process_time
+from unittest.mock import patch
 
 from PIL import Image
 
 from benchmarks import machine
 from benchmarks.peers import images, servers
+from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.decode import open_image
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.limits import Limits
@@ -210,7 +213,8 @@ def main() -> int:
         f"| task | ours core-ms | ours 1×/s | ours {_cores()}×/s | sharp core-ms | sharp/s | ratio "
         "| target | ours bytes | sharp bytes |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     )
-    with ProcessPoolExecutor(_cores()) as pool:
+    spawned = multiprocessing.get_context("spawn")  # malloc reads its settings when one starts
+    with patch.dict(os.environ, MALLOC), ProcessPoolExecutor(_cores(), spawned) as pool:
         for task in chosen:
             file, ours, theirs = files[task.photo], [], []
             for _ in range(ROUNDS):

@@ -31,8 +31,8 @@ from benchmarks import machine
 from benchmarks.engine import run_for
 from benchmarks.peers import images, servers, wrk
 from benchmarks.serving.soak import watch_processes
+from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.options import parse_options
-from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
 COMMAND = "omnishot serve --port {port}"
 READY_S = 120.0
@@ -370,9 +370,8 @@ def measure_served(photos: Mapping[str, images.Photo]) -> list[Figure]:
 @contextmanager
 def _engine_pool(cores: int) -> Iterator[ProcessPoolExecutor]:
     """Processes with the memory settings of replicas, which malloc reads when they start."""
-    names = {k: v for k, v in RAY_ENVIRONMENT.items() if k.startswith("MALLOC")}
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        with patch.dict(os.environ, names):
+        with patch.dict(os.environ, MALLOC):
             list(pool.map(abs, range(4 * cores)))
         yield pool
 

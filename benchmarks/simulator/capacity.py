@@ -274,8 +274,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a look; writes nothing")
     parser.add_argument("--times", type=Path, help="measured service times")
     given = parser.parse_args()
-    # Here the load is elsewhere.
-    times = replace(read_times(given.times), client_ms=0.0) if given.times else Times()
+    times = read_times(given.times).without_load() if given.times else Times()
     mix = without(MIXES["usual"], {"job"})
     traffic = Traffic(drawn_library(), replace(mix, reuse=0.0))
     rows = []

@@ -31,7 +31,11 @@ _MEMORY_MS = 500.0
 
 
 class Thread:
-    """What runs on the cores, one piece of work at a time."""
+    """What runs on the cores, one piece of work at a time.
+
+    Who has more to do keeps its core while it is its turn, as an event loop works off all that has
+    come when it wakes.
+    """
 
     def __init__(self, node: "Node", nice: int = 0) -> None:
         self.node = node
@@ -122,15 +126,17 @@ class Node:
         if not self._cores:
             yield self.env.timeout(ms)
             return
-        core = self._choose(thread)
-        core.receive(thread)
-        thread.virtual_ms = max(thread.virtual_ms, core.least_ms - _LAG_MS)
-        if core.running is None:
-            self._start(core, thread)
-        else:
-            turn = self._wait(core, thread)
-            self._interrupt(core, thread)
-            yield turn
+        core = thread.core
+        if core is None or core.running is not thread:
+            core = self._choose(thread)
+            core.receive(thread)
+            thread.virtual_ms = max(thread.virtual_ms, core.least_ms - _LAG_MS)
+            if core.running is None:
+                self._start(core, thread)
+            else:
+                turn = self._wait(core, thread)
+                self._interrupt(core, thread)
+                yield turn
         while True:
             core = thread.core or core
             part = min(ms, _SLICE_MS)
@@ -153,7 +159,8 @@ class Node:
                 turn = self._wait(core, thread)
                 self._leave(core)
                 yield turn
-        self._leave(core)
+        if not thread.waiting or (core.line and core.line[0][0] < thread.virtual_ms):
+            self._leave(core)
 
     def _choose(self, thread: Thread) -> _Core:
         last = thread.core

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection
+from statistics import median
 from time import sleep, time
 from typing import Any
 from urllib.parse import urlsplit
@@ -239,7 +240,7 @@ def measure(cores: int, rounds: int, seconds: float) -> Iterator[Measured]:
     with on_cores(cores), ExitStack() as stack:
         pace, *others = [stack.enter_context(Pace()) for _ in range(cores)]
         engine, alone_ms = measure_engine(mixes)
-        beside = measure_beside([pace, *others]) if others else 1.0
+        beside: list[float] = []
         with own_service(settings) as (url, pid):
             idle = measure_idle(pid)
             seeds = iter(range(10, 2000))
@@ -255,5 +256,6 @@ def measure(cores: int, rounds: int, seconds: float) -> Iterator[Measured]:
                 large = load("large", LARGE_USERS * cores, seconds / 4)
                 turn = number % len(LOADS)
                 loads = [load(*which, seconds) for which in (*LOADS[turn:], *LOADS[:turn])]
+                beside += measure_beside([pace, *others]) if others else [1.0]
                 done.append(Round(calm_ms, calm, small, large, loads))
-                yield Measured(cores, engine, alone_ms, beside, idle, list(done))
+                yield Measured(cores, engine, alone_ms, median(beside), idle, list(done))

@@ -162,7 +162,7 @@ def main() -> int:
         return not given.only or any(part in name for part in given.only)
 
     times = read_times(given.times) if given.times else Times()
-    times = replace(times, client_ms=0.0, background=0.0)
+    times = replace(times.without_load(), background=0.0)
     print(machine.page_head("What settings do, by simulation"))
     for sweep in SWEEPS:
         if wanted(sweep.name):

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from time import process_time
@@ -72,6 +72,10 @@ class Times:
         """Of a request at its gateway, beside the pixels and the way to a replica."""
         plain_ms = self.edge_ms + self.byte_ms * len(ask.picture.data) / 1e6
         return self.edge_of.get(ask.kind, plain_ms)
+
+    def without_load(self) -> "Times":
+        """The same where the load comes from elsewhere."""
+        return replace(self, client_ms=0.0, client_byte_ms=0.0)
 
     def write(self, path: Path) -> None:
         """As JSON."""

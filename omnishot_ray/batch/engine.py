@@ -25,6 +25,7 @@ from typing import Any, Generic, TypeVar
 
 from omnishot_ray.batch.spans import Fault, Span, SpanReader
 from omnishot_ray.errors import EngineUnavailable, OmnishotError, TaskTimeout
+from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
@@ -34,13 +35,6 @@ _AHEAD = 2
 """Pictures at the child: the one it works on, and the next."""
 _START_LIMIT_S = 120.0
 """For a child to say that it is there: it imports the engine, on a machine that may be busy."""
-ENVIRONMENT = {
-    # As for the service: pixels of one picture are the memory of the next.
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
-    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
-}
-"""Of the child, where the user has not set it."""
 _PR_SET_PDEATHSIG = 1
 
 Tag = TypeVar("Tag")
@@ -127,7 +121,7 @@ class Engine(Generic[Tag]):
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             env={
-                **ENVIRONMENT,
+                **MALLOC,
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },

@@ -6,6 +6,8 @@
 import os
 from collections.abc import MutableMapping
 
+from omnishot_ray.imaging.allocation import MALLOC
+
 RAY_ENVIRONMENT = {
     # HAProxy in front of the gateways: 0.5 ms and 4 000 req/s where the Python proxy takes 6 ms
     # and gives 256 req/s.
@@ -33,12 +35,7 @@ RAY_ENVIRONMENT = {
     "FORWARDED_ALLOW_IPS": "",
     # Ray starts workers at nice 15; these are the service, not background work.
     "RAY_worker_niceness": "0",
-    # Image work leaves malloc's arenas fragmented; two are enough for one engine thread.
-    "MALLOC_ARENA_MAX": "2",
-    # Pixels of one picture are the memory of the next, not given back and cleared by the kernel in
-    # between: a tenth of the CPU time of a 6 MP photo made small was page faults.
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024 * 1024),
-    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024 * 1024),
+    **MALLOC,
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 

@@ -262,6 +262,18 @@ def test_a_slow_machine_is_slow_in_everything() -> None:
     assert means[1] > 1.9 * means[0]
 
 
+def test_a_load_from_elsewhere_takes_no_core_of_the_service() -> None:
+    """Else all the visitors of a cluster would share the one thread that measured it."""
+    slow = Times(noise=0.0, client_ms=5.0, client_byte_ms=5.0)
+    rate = 400.0  # more than 1000 / 5
+    far, near = (
+        run_open(Service(Layout(8, 8, 40, 64), times), USUAL, rate, 5.0).figures(1)
+        for times in (slow.without_load(), slow)
+    )
+    assert far["rps"] > 0.9 * rate
+    assert near["rps"] < 0.7 * rate
+
+
 def test_times_of_measuring_are_put_together_and_their_medians_shown() -> None:
     whole = measured_service()
     short = [replace(one, loads=[replace(one.loads[0], seconds=2.0)]) for one in whole.rounds[:1]]
