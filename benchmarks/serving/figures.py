@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from unittest.mock import patch
 
 import aiohttp
@@ -30,6 +30,7 @@ import uvloop
 from benchmarks import machine
 from benchmarks.engine import run_for
 from benchmarks.peers import images, servers, wrk
+from benchmarks.serving.caller import Caller
 from benchmarks.serving.soak import watch_processes
 from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.options import parse_options
@@ -61,6 +62,8 @@ class Seen:
     seconds: list[float] = field(default_factory=list)
     broken: int = 0
     took_s: float = 0.0
+    load_cores: float = 0.0
+    """What the load itself took of them."""
 
     def quantile_ms(self, share: float) -> float:
         """Of the answers with 200."""
@@ -81,42 +84,35 @@ def service(**settings: str) -> Iterator[servers.Server]:
         yield server
 
 
-async def ask(session: aiohttp.ClientSession, url: str, jpeg: bytes, seen: Seen) -> None:
-    started = perf_counter()
+async def ask(by: Caller, jpeg: bytes, seen: Seen) -> None:
+    data, started = wrk.unique(jpeg), perf_counter()
     try:
-        headers = {"Content-Type": "image/jpeg"}
-        async with session.post(url, data=wrk.unique(jpeg), headers=headers) as answer:
-            await answer.read()
-    except (aiohttp.ClientError, TimeoutError):
+        status = await by.post(data)
+    except (OSError, TimeoutError):
         seen.broken += 1
         return
-    seen.statuses[answer.status] += 1
-    if answer.status == 200:
+    seen.statuses[status] += 1
+    if status == 200:
         seen.seconds.append(perf_counter() - started)
 
 
 @contextmanager
 def stopwatch(seen: Seen) -> Iterator[None]:
-    started = perf_counter()
+    started, own = perf_counter(), process_time()
     yield
     seen.took_s = perf_counter() - started
-
-
-def session() -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(60)
-    )
+    seen.load_cores = (process_time() - own) / seen.took_s
 
 
 async def closed(url: str, jpeg: bytes, clients: int, seconds: float) -> Seen:
     """Each client asks again when it has its answer."""
     seen, until = Seen(), perf_counter() + seconds
 
-    async def client(by: aiohttp.ClientSession) -> None:
+    async def client(by: Caller) -> None:
         while perf_counter() < until:
-            await ask(by, url, jpeg, seen)
+            await ask(by, jpeg, seen)
 
-    async with session() as by:
+    async with Caller(url) as by:
         with stopwatch(seen):
             await asyncio.gather(*(client(by) for _ in range(clients)))
     return seen
@@ -125,12 +121,12 @@ async def closed(url: str, jpeg: bytes, clients: int, seconds: float) -> Seen:
 async def opened(url: str, jpeg: bytes, rate: float, seconds: float) -> Seen:
     """So many requests a second, whatever becomes of those before."""
     seen, running = Seen(), []
-    async with session() as by:
+    async with Caller(url) as by:
         with stopwatch(seen):
             started = perf_counter()
             for number in range(int(rate * seconds)):
                 await asyncio.sleep(max(0.0, started + number / rate - perf_counter()))
-                running.append(asyncio.create_task(ask(by, url, jpeg, seen)))
+                running.append(asyncio.create_task(ask(by, jpeg, seen)))
             await asyncio.gather(*running)
     return seen
 
@@ -158,7 +154,7 @@ def measure_cached(photos: Mapping[str, images.Photo]) -> list[Figure]:
     seen = Seen()
 
     async def again(url: str) -> None:
-        async with session() as by:
+        async with aiohttp.ClientSession() as by:
             for _ in range(20):
                 headers = {"Content-Type": "image/jpeg"}
                 async with by.post(url, data=jpeg, headers=headers) as answer:
@@ -257,7 +253,8 @@ def measure_overload(photos: Mapping[str, images.Photo]) -> list[Figure]:
         Figure(
             "10× overload for 60 s, goodput",
             f"{over.per_second:.1f}/s of {peak:.1f}/s before and after: {share:.0%}; "
-            f"429: {over.statuses[429]:,}, other: {others or 0}, broken: {over.broken}",
+            f"429: {over.statuses[429]:,}, other: {others or 0}, broken: {over.broken}; "
+            f"the load took {over.load_cores:.2f} cores of the service's",
             "≥ 90 %",
             share >= 0.9 and not others and not over.broken,
         ),
@@ -277,11 +274,11 @@ def measure_connections(photos: Mapping[str, images.Photo]) -> list[Figure]:
     seen = Seen()
 
     async def run(url: str) -> None:
-        async def client(by: aiohttp.ClientSession) -> None:
+        async def client(by: Caller) -> None:
             for _ in range(10):
-                await ask(by, url, jpeg, seen)
+                await ask(by, jpeg, seen)
 
-        async with session() as by:
+        async with Caller(url) as by:
             with stopwatch(seen):
                 await asyncio.gather(*(client(by) for _ in range(1000)))
 

@@ -7,6 +7,7 @@ import secrets
 
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
+from uvicorn.protocols.http import httptools_impl
 
 from omnishot_ray.api.analytics.config import AnalyticsConfig
 from omnishot_ray.api.application import create_app
@@ -34,6 +35,11 @@ from omnishot_ray.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
+_BODY_WINDOW = 1 << 20
+"""Bytes of a body that uvicorn takes in before the application has had those before. Its own 64 KiB
+are one read of the socket, so that each one woke the application and stopped and started the
+reading: 13 times for a photo of 829 kB."""
+
 
 class Gateway:
     """One ingress replica."""
@@ -57,6 +63,7 @@ class Gateway:
         traces: TraceConfig,
     ) -> None:
         del runner  # bound so that Serve deploys it; gateways and runner meet in the store
+        httptools_impl.HIGH_WATER_LIMIT = _BODY_WINDOW
         gateway_id = secrets.token_hex(4)
         self._logs = logs
         self._is_traced = bool(traces.exporter)
