@@ -1,7 +1,7 @@
 """POSTs over kept connections that hardly cost the cores they share with the service.
 
-Of ten times what a service can do nine tenths are turned away at once, and an answer takes aiohttp
-as long as the gateway takes to turn it away.
+Of ten times what a service can do nine tenths are turned away at once, and a client like aiohttp's
+would take about as long for each as the gateway does.
 """
 
 import asyncio

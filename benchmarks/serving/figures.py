@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
+from subprocess import PIPE
 from time import perf_counter, process_time
 from unittest.mock import patch
 
@@ -199,16 +200,20 @@ def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
         idle, busy, heavy = uvloop.run(beside(server))
         url = f"{server.url}{AVIF}"
 
-        async def health() -> wrk.Load:
-            load = asyncio.create_task(closed(url, large, 6, 8))
+        async def health() -> tuple[wrk.Load, float]:
+            load = asyncio.create_task(closed(url, large, 6, 20))
             await asyncio.sleep(2)
-            asked = await asyncio.to_thread(
-                wrk.drive, f"{server.url}/health", None, seconds=4, connections=1
+            sleeper = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "benchmarks.serving.lateness", "15", stdout=PIPE
             )
+            asked = await asyncio.to_thread(
+                wrk.drive, f"{server.url}/health", None, seconds=15, connections=1
+            )
+            late_ms, _ = await sleeper.communicate()
             await load
-            return asked
+            return asked, float(late_ms)
 
-        asked = uvloop.run(health())
+        asked, late_ms = uvloop.run(health())
     ratio = busy.quantile_ms(0.99) / idle.quantile_ms(0.99)
     return [
         Figure(
@@ -220,7 +225,10 @@ def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
             ratio <= 3,
         ),
         Figure(
-            "/health at full load, p99", f"{asked.p99_ms:.1f} ms", "≤ 20 ms", asked.p99_ms <= 20
+            "/health at full load, p99",
+            f"{asked.p99_ms:.1f} ms; beside it a process that only sleeps is {late_ms:.1f} ms late",
+            "≤ 20 ms",
+            asked.p99_ms <= 20,
         ),
     ]
 
@@ -228,33 +236,40 @@ def measure_fairness(photos: Mapping[str, images.Photo]) -> list[Figure]:
 def measure_overload(photos: Mapping[str, images.Photo]) -> list[Figure]:
     """Ten times what can be done, for a minute; without cheaper renditions, to compare like.
 
-    What can be done is measured before and after: a machine's own speed moves within minutes.
+    What can be done is measured before and after: a machine's own speed moves within minutes. So
+    many requests take the load more of the cores than the few of the peak; the second share is of
+    what the service could do with what is left to it.
     """
     jpeg = photos["800"].path.read_bytes()
 
-    async def stand(url: str) -> tuple[float, Seen]:
-        peak = await closed(url, jpeg, 8, 10)
-        return peak.per_second, await opened(url, jpeg, 0.95 * peak.per_second, 15)
+    cores = len(os.sched_getaffinity(0))
 
-    async def run(url: str) -> tuple[float, Seen, Seen]:
+    async def stand(url: str) -> tuple[Seen, Seen]:
+        peak = await closed(url, jpeg, 8, 10)
+        return peak, await opened(url, jpeg, 0.95 * peak.per_second, 15)
+
+    async def run(url: str) -> tuple[list[Seen], Seen, Seen]:
         await closed(url, jpeg, 8, 4)
         before, knee = await stand(url)
-        over = await opened(url, jpeg, 10 * before, 60)
+        over = await opened(url, jpeg, 10 * before.per_second, 60)
         after, knee_after = await stand(url)
         knee.seconds += knee_after.seconds
-        return (before + after) / 2, knee, over
+        return [before, after], knee, over
 
     with service(RESIZERS__MIN_REPLICAS="2", DISPATCH__OVERLOAD__DEGRADE="false") as server:
-        peak, knee, over = uvloop.run(run(f"{server.url}{SLOW}"))
-    share = over.per_second / peak
+        peaks, knee, over = uvloop.run(run(f"{server.url}{SLOW}"))
+    peak = mean(one.per_second for one in peaks)
+    left = (cores - over.load_cores) / (cores - mean(one.load_cores for one in peaks))
+    share = over.per_second / (left * peak)
     ratio = over.quantile_ms(0.99) / knee.quantile_ms(0.99)
     others = {status: count for status, count in over.statuses.items() if status not in (200, 429)}
     return [
         Figure(
             "10× overload for 60 s, goodput",
-            f"{over.per_second:.1f}/s of {peak:.1f}/s before and after: {share:.0%}; "
-            f"429: {over.statuses[429]:,}, other: {others or 0}, broken: {over.broken}; "
-            f"the load took {over.load_cores:.2f} cores of the service's",
+            f"{over.per_second:.1f}/s of {peak:.1f}/s before and after: "
+            f"{over.per_second / peak:.0%}, {share:.0%} of what the load left to it, which took "
+            f"{over.load_cores:.2f} of {cores} cores; "
+            f"429: {over.statuses[429]:,}, other: {others or 0}, broken: {over.broken}",
             "≥ 90 %",
             share >= 0.9 and not others and not over.broken,
         ),
