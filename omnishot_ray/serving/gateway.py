@@ -63,7 +63,7 @@ class Gateway:
         traces: TraceConfig,
     ) -> None:
         del runner  # bound so that Serve deploys it; gateways and runner meet in the store
-        httptools_impl.HIGH_WATER_LIMIT = _BODY_WINDOW
+        httptools_impl.HIGH_WATER_LIMIT = _BODY_WINDOW  # type: ignore[attr-defined]
         gateway_id = secrets.token_hex(4)
         self._logs = logs
         self._is_traced = bool(traces.exporter)
