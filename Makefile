@@ -22,7 +22,7 @@ test: setup-dev ## Every test
 	@scripts/test $(ARGS)
 
 test-fast: setup-dev ## Tests that start no service
-	@$(BIN)/python -m pytest tests/unit tests/golden tests/contract -n logical --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/contract -n logical $(ARGS)
 
 lint: setup-dev ## Format, lint, types, and the borders between packages
 	@$(BIN)/ruff format --check .
