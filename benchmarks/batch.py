@@ -16,7 +16,6 @@ the settings of malloc that a worker's has.
 import argparse
 import io
 import json
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -25,7 +24,6 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -34,7 +32,6 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
-from unittest.mock import patch
 
 import psutil
 import pyarrow.compute as pc
@@ -43,9 +40,9 @@ from PIL import Image
 
 from benchmarks import machine
 from benchmarks.batch_peers.environment import clean, interpreter
+from benchmarks.engine import engine_pool
 from benchmarks.peers.images import DATA, with_comment
 from omnishot_ray.batch.job import OUTPUT_KINDS
-from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import process
@@ -216,19 +213,13 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 def run_engine(archive: Path, variants: Variants, cores: int) -> Measured:
     """The pure core: pictures in memory, nothing written."""
-    spawned = multiprocessing.get_context("spawn")  # malloc reads its settings when one starts
-    with patch.dict(os.environ, MALLOC), ProcessPoolExecutor(cores, spawned) as pool:
-        list(pool.map(_warm_up, range(cores)))
+    with engine_pool(cores) as pool:
         began = perf_counter()
         shares = pool.map(partial(_process_share, archive, variants, cores), range(cores))
         results = list(shares)
         whole = perf_counter() - began
     work = max(seconds for seconds, _, _ in results)
     return Measured(whole, work, sum(made for _, made, _ in results), sum(b for _, _, b in results))
-
-
-def _warm_up(number: int) -> int:
-    return number
 
 
 def _process_share(

@@ -19,9 +19,9 @@ from benchmarks import engine
 from benchmarks.guard.yardstick import speed, stretch
 from benchmarks.peers import servers, wrk
 from benchmarks.usage import cpu_by_part
+from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import process
-from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
 COMMAND = "python -m omnishot_ray.cli serve --port {port}"
 CONNECTIONS = 8
@@ -54,7 +54,7 @@ def measure_engine(rounds: int, say: Callable[[str], None]) -> dict[str, list[fl
         run = subprocess.run(
             [sys.executable, "-m", "benchmarks.guard.rows"],
             # As replicas keep their memory: without it a part of the time is page faults.
-            env={**os.environ, **RAY_ENVIRONMENT},
+            env={**os.environ, **MALLOC},
             stdout=subprocess.PIPE,
             text=True,
             check=True,

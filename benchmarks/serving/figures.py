@@ -13,11 +13,9 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
 from subprocess import PIPE
@@ -29,11 +27,10 @@ import psutil
 import uvloop
 
 from benchmarks import machine
-from benchmarks.engine import run_for
+from benchmarks.engine import engine_pool, run_for
 from benchmarks.peers import images, servers, wrk
 from benchmarks.serving.caller import Caller
 from benchmarks.serving.soak import watch_processes
-from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.options import parse_options
 
 COMMAND = "omnishot serve --port {port}"
@@ -240,9 +237,7 @@ def measure_overload(photos: Mapping[str, images.Photo]) -> list[Figure]:
     many requests take the load more of the cores than the few of the peak; the second share is of
     what the service could do with what is left to it.
     """
-    jpeg = photos["800"].path.read_bytes()
-
-    cores = len(os.sched_getaffinity(0))
+    jpeg, cores = photos["800"].path.read_bytes(), len(os.sched_getaffinity(0))
 
     async def stand(url: str) -> tuple[Seen, Seen]:
         peak = await closed(url, jpeg, 8, 10)
@@ -348,7 +343,7 @@ def measure_served(photos: Mapping[str, images.Photo]) -> list[Figure]:
         ("3200", {"width": 1200, "format": "webp"}, 0.9),
     )
     cores, figures = len(os.sched_getaffinity(0)), []
-    with service(RESIZERS__MIN_REPLICAS=str(cores)) as server, _engine_pool(cores) as pool:
+    with service(RESIZERS__MIN_REPLICAS=str(cores)) as server, engine_pool(cores) as pool:
         for name, given, goal in tasks:
             jpeg, wanted = photos[name].path.read_bytes(), (parse_options(given),)
             query = "&".join(f"{key}={value}" for key, value in given.items())
@@ -377,15 +372,6 @@ def measure_served(photos: Mapping[str, images.Photo]) -> list[Figure]:
                 )
             )
     return figures
-
-
-@contextmanager
-def _engine_pool(cores: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes with the memory settings of replicas, which malloc reads when they start."""
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        with patch.dict(os.environ, MALLOC):
-            list(pool.map(abs, range(4 * cores)))
-        yield pool
 
 
 def measure_soak(photos: Mapping[str, images.Photo]) -> list[Figure]:

@@ -13,7 +13,7 @@ from statistics import mean
 from time import perf_counter
 
 from benchmarks.simulator.times import basket, took_ms
-from omnishot_ray.serving.environment import RAY_ENVIRONMENT
+from omnishot_ray.imaging.allocation import MALLOC
 
 _SECONDS = 1.2
 _TURNS = 2
@@ -27,7 +27,7 @@ class Pace:
             [sys.executable, "-m", "benchmarks.simulator.pace"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **RAY_ENVIRONMENT},
+            env={**os.environ, **MALLOC},
             text=True,
         )
         self.basket_ms()  # the first warms up

@@ -14,6 +14,7 @@ from time import process_time
 from urllib.parse import parse_qs, urlsplit
 
 from benchmarks.serving.fleet import NOISE
+from omnishot_ray.imaging.allocation import MALLOC
 from omnishot_ray.imaging.cost import cannot_run_away, estimate_ms
 from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.info import describe
@@ -23,7 +24,6 @@ from omnishot_ray.imaging.pipeline import process
 from omnishot_ray.load.pictures import Library, drawn_library
 from omnishot_ray.load.traffic import MIXES, Ask, Mix, Traffic, without
 from omnishot_ray.protocol import ImageTask
-from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 
 _INFO_MS = 7.0
 """A description of a picture of 480×360 (`docs/architecture.md`)."""
@@ -142,7 +142,7 @@ def measure_engine(mixes: Sequence[Mix]) -> tuple[dict[str, float], float]:
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.simulator.times"],
         input=json.dumps([asdict(mix) for mix in mixes]),
-        env={**os.environ, **RAY_ENVIRONMENT},
+        env={**os.environ, **MALLOC},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
