@@ -99,6 +99,7 @@ def assemble(settings: Settings) -> Application:
             settings.dispatch.inline_ms,
             settings.resizers.max_replicas,
         ),
+        gateways=settings.gateways.replicas,
         logs=settings.logs,
         traces=settings.traces,
     )

@@ -59,6 +59,7 @@ class Gateway:
         runner: DeploymentHandle[JobRunner] | None,
         analytics: AnalyticsConfig,
         knobs: Knobs,
+        gateways: int,
         logs: LogConfig,
         traces: TraceConfig,
     ) -> None:
@@ -87,6 +88,7 @@ class Gateway:
             Quarantine(cache.node_dir),
             gateway_id=gateway_id,
             metrics=self._metrics,
+            gateways=gateways,
         )
         self._api = api
         self._reporting = asyncio.get_running_loop().create_task(self._report_load())

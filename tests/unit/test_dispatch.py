@@ -8,6 +8,8 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omnishot_ray.cache.quarantine import Quarantine
 from omnishot_ray.errors import (
@@ -26,7 +28,7 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.pipeline import Rendition, Result
 from omnishot_ray.protocol import AnyOutcome, ImageTask, InfoTask, Outcome, run_task
-from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher, ReplicaLost
+from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher, ReplicaLost, count_places
 from omnishot_ray.serving.queue import QueueConfig
 from tests import corpus
 from tests.pictures import encode, noise, png
@@ -213,6 +215,25 @@ async def test_only_so_many_batches_are_out(replicas: int, each: int, out: int) 
     running = start(dispatcher, *map(task, "abcdef"))
     await settled()
     assert len(pool.sent) == out
+    for number in range(1, 7):
+        (await nth_batch(pool, number)).succeed()
+    assert all(map(is_made, await asyncio.gather(*running)))
+
+
+@given(replicas=st.integers(0, 300), gateways=st.integers(1, 200), each=st.integers(1, 4))
+def test_gateways_share_the_places(replicas: int, gateways: int, each: int) -> None:
+    places, of_all = count_places(replicas, gateways, each), replicas * each
+    assert (places > 0) == (replicas > 0)
+    assert places <= of_all
+    assert of_all <= gateways * places <= max(of_all, 1.5 * of_all + gateways)
+
+
+async def test_one_of_many_gateways_has_its_share_out() -> None:
+    pool = HandMovedPool(8)
+    config = DispatchConfig(inline_ms=0, queue=QueueConfig(batch_max=1))
+    running = start(Dispatcher(pool, config, Limits(), gateways=4), *map(task, "abcdef"))
+    await settled()
+    assert len(pool.sent) == 3
     for number in range(1, 7):
         (await nth_batch(pool, number)).succeed()
     assert all(map(is_made, await asyncio.gather(*running)))
