@@ -43,7 +43,8 @@ class Thread:
         self.virtual_ms = 0.0
         self.core: _Core | None = None
         self._turn = simpy.Resource(node.env, 1)
-        self.busy_ms = 0.0
+        self.busy_ms = self.on_core_ms = 0.0
+        """Work that it was given, and how long it was on a core for that."""
 
     @property
     def waiting(self) -> int:
@@ -150,6 +151,7 @@ class Node:
             core.process = None
             took_ms = float(self.env.now) - core.since_ms
             self._done_ms += took_ms
+            thread.on_core_ms += took_ms
             thread.virtual_ms += took_ms / thread.weight
             core.advance()
             self._balance()

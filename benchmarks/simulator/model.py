@@ -22,7 +22,7 @@ from omnishot_ray.errors import Overloaded
 from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.traffic import Ask, Traffic
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
-from omnishot_ray.serving.dispatch import DispatchConfig
+from omnishot_ray.serving.dispatch import DispatchConfig, count_places
 from omnishot_ray.serving.load import Arrivals, Latencies
 from omnishot_ray.serving.overload import DrainRate, Overload
 from omnishot_ray.serving.queue import TaskQueue, Waiting
@@ -244,7 +244,9 @@ class _Gateway:
         return done
 
     def _places(self) -> int:
-        return len(self.service.replicas) * self.service.config.batches_per_replica
+        service = self.service
+        each = service.config.batches_per_replica
+        return count_places(len(service.replicas), len(service.gateways), each)
 
     def pump(self) -> None:
         for waiting in self.queue.shed(self.now_s()):
@@ -399,6 +401,13 @@ class Service:
         ended_s = float(self.env.now) / 1000.0
         self.answers.seen.append((ended_s, ask.kind, took_ms, how, work.way))
         yield from self._on_client(client_ms)  # looked at
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU time that requests have taken, on shared cores, without what the load takes."""
+        threads = [*self._proxies, *(one.thread for one in self.replicas)]
+        threads += [thread for one in self.gateways for thread in (one.loop, one.inline)]
+        return sum(thread.on_core_ms for thread in threads)
 
     def split(self, ask: Ask, parts: int) -> tuple[float, ...]:
         """Estimates of the parts of a request."""

@@ -6,11 +6,13 @@
 
 First measures what the model needs: each piece of work of the engine by itself; the service's and
 the load's own CPU for a request of thumbnails and of photos; how much longer the engine takes in a
-service at rest. Then runs loads that were not used for that, several rounds in turns, predicts each
-and compares throughput and p95: the median over the rounds of the error in each, which is to be at
-most 15 %. Exit code 1 when one is more. On a machine that does nothing else; takes about seven
-minutes for each number of cores. `--keep` writes all that was measured, and `--measured` holds the
-model against that instead, of several times together.
+service at rest. Then runs loads that were not used for that, several rounds in turns, and simulates
+each on a machine as fast as the load itself says (`predict.slowness`): throughput and p95, the
+median over the rounds of the error in each, are to be at most 15 % off. How much more CPU a request
+took than what was measured apart says is beside them. Exit code 1 when an error is larger. On a
+machine that does nothing else; takes about seven minutes for each number of cores. `--keep` writes
+all that was measured, and `--measured` holds the model against that instead, of several times
+together.
 """
 
 import argparse
@@ -27,7 +29,7 @@ from statistics import mean, median
 from benchmarks import machine
 from benchmarks.simulator.measured import WARM_S, Load, Measured, from_dict, measure
 from benchmarks.simulator.model import rank
-from benchmarks.simulator.predict import Seen, simulate, times_of
+from benchmarks.simulator.predict import Seen, run_load, slowed, slowness, times_of
 from benchmarks.simulator.times import Times
 
 GOAL = 0.15
@@ -42,6 +44,8 @@ class Pair:
     load: Load
     rps: tuple[float, float]
     p95: tuple[float, float]
+    dearer: float
+    """CPU a request took, over what was measured apart, less one."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,11 @@ class Compared:
         return [pair.p95[1] / pair.p95[0] - 1.0 for pair in self.pairs]
 
     @property
+    def dearer(self) -> list[float]:
+        """How much more CPU a request took than what was measured apart, by round."""
+        return [pair.dearer for pair in self.pairs]
+
+    @property
     def missed(self) -> bool:
         """Whether the median of either is beyond the goal."""
         return max(abs(median(self.rate_errors)), abs(median(self.late_errors))) > GOAL
@@ -78,7 +87,9 @@ def compare(found: Sequence[Measured]) -> tuple[list[Compared], list[str], Times
     for measured in sorted(found, key=lambda one: one.cores):
         times = times_of(measured)
         for load in [load for one in measured.rounds for load in one.loads]:
-            runs = [simulate(measured, times, load, luck) for luck in range(_LUCKS)]
+            around, slow = slowness(measured, times, load)
+            now = slowed(times, slow)
+            runs = [run_load(measured, now, load, luck)[0] for luck in range(_LUCKS)]
             seen = [row for run in runs for row in _counted(run, load)]
             pairs[measured.cores, load.mix, load.users].append(
                 Pair(
@@ -88,6 +99,7 @@ def compare(found: Sequence[Measured]) -> tuple[list[Compared], list[str], Times
                         len(_right(seen)) / _LUCKS / load.seconds,
                     ),
                     (rank(_right(load.counted), 0.95), rank(_right(seen), 0.95)),
+                    slow / around - 1.0,
                 )
             )
             for kind in {row[1] for row in load.counted}:
@@ -119,8 +131,9 @@ def _kind_line(name: str, rounds: Sequence[tuple[list[float], list[float]]]) -> 
 
 HEAD = (
     "| cores | mix | users | answers | measured/s | simulated/s | error | of rounds | "
-    "measured p95 ms | simulated p95 ms | error | of rounds |\n"
-    "|---:|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---|"
+    "measured p95 ms | simulated p95 ms | error | of rounds | CPU a request, over apart | "
+    "of rounds |\n"
+    "|---:|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---|---:|---|"
 )
 KINDS_HEAD = (
     "| cores | load | kind | answers | measured mean ms | simulated | error | measured p90 | "
@@ -142,8 +155,12 @@ def line(row: Compared) -> str:
         ([pair.p95 for pair in row.pairs], row.late_errors, 0),
     ):
         cells += [f"{median(one[at] for one in values):.{digits}f}" for at in (0, 1)]
-        cells += [f"{median(errors):+.0%}", " ".join(f"{one:+.0%}" for one in errors)]
-    return "| " + " | ".join(cells) + " |"
+        cells += _shares(errors)
+    return "| " + " | ".join([*cells, *_shares(row.dearer)]) + " |"
+
+
+def _shares(rounds: Sequence[float]) -> list[str]:
+    return [f"{median(rounds):+.0%}", " ".join(f"{one:+.0%}" for one in rounds)]
 
 
 def main() -> int:
@@ -184,7 +201,10 @@ def _page(rows: Sequence[Compared], kinds: Sequence[str], times: Times) -> str:
             HEAD,
             *map(line, rows),
             "",
-            "Errors are medians over the rounds, each of which is beside it.",
+            "Errors are medians over the rounds, each of which is beside it. A load is simulated "
+            "on a machine on which its requests take as much CPU as they did (utilisation law), "
+            "because this one changes its pace within a minute; how far that is from what was "
+            "measured apart, in the pace of the seconds around it, is in the last columns.",
             "",
             f"Beside the pixels a request took {times.edge_ms:g} core-ms of the gateway, "
             f"{times.proxy_ms:g} of HAProxy and {times.client_ms:g} of the load on the same cores; "

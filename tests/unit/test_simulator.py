@@ -22,7 +22,7 @@ from benchmarks.simulator.measured import (
     from_dict,
 )
 from benchmarks.simulator.model import LOST, RIGHT, Layout, Service, run_closed, run_open
-from benchmarks.simulator.predict import mean_work, slowed, times_of
+from benchmarks.simulator.predict import mean_work, run_load, slowed, slowness, times_of
 from benchmarks.simulator.times import Times, all_ways, estimate, name_of, read_times, wanted_of
 from benchmarks.simulator.validate import HEAD, KINDS_HEAD, compare, line
 from omnishot_ray.load.pictures import Picture, drawn_library
@@ -260,6 +260,20 @@ def test_a_slow_machine_is_slow_in_everything() -> None:
         for one in (times, slowed(times, 2.0))
     ]
     assert means[1] > 1.9 * means[0]
+
+
+def test_a_load_tells_how_slow_the_machine_was_meanwhile() -> None:
+    measured = measured_service()
+    times = replace(times_of(measured), noise=0.0)
+    load = replace(measured.rounds[0].loads[0], mix="plain", users=3)
+    slow = 1.5
+    seen, spent_ms = run_load(measured, slowed(times, slow), load, 3)
+    counted = [row for row in seen if WARM_S <= row[0] < WARM_S + load.seconds]
+    spent_s = spent_ms * len(counted) / 1000 + IDLE * load.cpu_s
+    again = replace(load, answers=counted, cpu={"gateways": spent_s})
+    around, by_load = slowness(measured, times, again)
+    assert around == pytest.approx(1.0)
+    assert by_load == pytest.approx(slow, rel=0.03)
 
 
 def test_a_load_from_elsewhere_takes_no_core_of_the_service() -> None:
