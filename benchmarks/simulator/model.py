@@ -22,6 +22,7 @@ from omnishot_ray.errors import Overloaded
 from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.traffic import Ask, Traffic
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
+from omnishot_ray.serving.census import Place, measure_distances
 from omnishot_ray.serving.dispatch import DispatchConfig, count_places
 from omnishot_ray.serving.load import Arrivals, Latencies
 from omnishot_ray.serving.overload import DrainRate, Overload
@@ -138,6 +139,8 @@ class _Gateway:
         self.latencies, self.arrivals = Latencies(), Arrivals()
         self.cache: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.made: OrderedDict[tuple[str, int], float] = OrderedDict()
+        self._known: tuple[list[_Replica], list[_Gateway]] = [], []
+        self._turns: dict[_Replica, int] = {}
 
     def now_s(self) -> float:
         return float(self.env.now) / 1000.0
@@ -255,15 +258,25 @@ class _Gateway:
         while self.queue and sum(self.out.values()) < places:
             batch = self.queue.pop_batch(places - sum(self.out.values()))
             if batch:
-                replica = min(self.service.replicas, key=self._load)
+                turns = self._distances()
+                replica = min(turns, key=lambda one: (self.out.get(one, 0), turns[one]))
                 self.out[replica] = self.out.get(replica, 0) + 1
                 self.drain.begin()
                 self.env.process(self._run_batch(replica, batch))
         self.overload.note(self.queue.fill)
 
-    def _load(self, replica: _Replica) -> tuple[int, float]:
-        """What is at a replica from here; ties by chance, as in `serving/routing.py`."""
-        return self.out.get(replica, 0), self.service.chance.random()
+    def _distances(self) -> dict[_Replica, int]:
+        """Whose turn it is of those with as much from here, as in `serving/routing.py`."""
+        service, known = self.service, (self.service.replicas, self.service.gateways)
+        if self._known != known and self in service.gateways:
+            self._known = [*known[0]], [*known[1]]
+            names = {node: str(at) for at, node in enumerate(service.nodes)}
+            like = [one for one in service.gateways if one.node is self.node]
+            ranks = service.gateways.index(self), like.index(self)
+            place = Place(*ranks, len(service.gateways), names[self.node])
+            turns = measure_distances([names[one.node] for one in service.replicas], place)
+            self._turns = dict(zip(service.replicas, turns, strict=True))
+        return self._turns
 
     def _run_batch(self, replica: _Replica, batch: Sequence[Waiting]) -> Iterator[Any]:
         times = self.service.times

@@ -118,9 +118,8 @@ def count_places(replicas: int, gateways: int, each: int) -> int:
     """How many batches one of `gateways` may have out, with `each` for a replica.
 
     Half as much again as its share, because one has more to do than the other: what all of them
-    have out waits at the replicas, where no queue bounds it. Simulated with 39 gateways and 64
-    replicas under 10 000 users, p95 was 2.6 s where each might have a batch at each replica, 0.81 s
-    like this and 0.85 s with twice the share; at 85 % of what they carry there was no difference.
+    have out waits at the replicas, where no queue bounds it (`docs/architecture.md` has what that
+    did to p99).
     """
     share = math.ceil(_OVER_SHARE * replicas * each / gateways)
     return min(share, replicas * each)

@@ -5,6 +5,8 @@ import gc
 import logging
 import secrets
 
+import ray
+from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 from uvicorn.protocols.http import httptools_impl
@@ -20,6 +22,7 @@ from omnishot_ray.jobs.building import JobSettings, build_jobs
 from omnishot_ray.metrics.analysis.recommendations import Knobs
 from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.samples import GaugeSample
+from omnishot_ray.serving.census import Place, find_place, note_place
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
 from omnishot_ray.serving.job_runner import JobRunner
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
@@ -90,6 +93,8 @@ class Gateway:
             metrics=self._metrics,
             gateways=gateways,
         )
+        self._gateways = gateways
+        self._node = ray.get_runtime_context().get_node_id()
         self._api = api
         self._reporting = asyncio.get_running_loop().create_task(self._report_load())
 
@@ -127,8 +132,15 @@ class Gateway:
         return gauge
 
     async def _report_load(self) -> None:
-        """Tell the autoscaler what waits here, also when no batch goes out to carry it."""
+        """Tell the autoscaler what waits here, also when no batch goes out to carry it, and the
+        router where this gateway stands.
+        """
         while True:
+            rank = serve.get_replica_context().rank  # which changes when another one dies
+            place = Place(rank.rank, rank.local_rank, self._gateways, self._node)
+            if place != find_place():
+                note_place(place)
+                logger.info("number %d of %d gateways", rank.rank + 1, self._gateways)
             try:
                 await asyncio.wait_for(
                     self._pool.report(self._dispatcher.report_load()), 5 * REPORT_INTERVAL_S

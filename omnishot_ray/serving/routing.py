@@ -33,12 +33,19 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]
     ) -> list[list[RunningReplica]]:
         """All candidates, the shortest line first, each a rank of its own.
 
-        Ties go by chance: each gateway knows its own line best, and many of them with nothing at
-        any replica would all begin with the same one.
+        Each gateway knows its own line best. Of equal ones it takes the nearest to its own share,
+        and a process that is no gateway any: if all began with the same one, they would meet there.
         """
         del pending_request  # one batch is like the other
         lengths = self.replica_queue_len_cache
+        in_order = sorted(candidate_replicas, key=lambda r: (r.node_id, r.replica_id.unique_id))
+        place = census.find_place()
+        if place is None:
+            turns = random.sample(range(len(in_order)), len(in_order))
+        else:
+            turns = census.measure_distances([replica.node_id for replica in in_order], place)
         ranked = sorted(
-            candidate_replicas, key=lambda r: (lengths.get(r.replica_id) or 0, random.random())
+            zip(turns, in_order, strict=True),
+            key=lambda one: (lengths.get(one[1].replica_id) or 0, one[0]),
         )
-        return [[replica] for replica in ranked]
+        return [[replica] for _, replica in ranked]

@@ -53,6 +53,12 @@ def test_lines_and_spans_of_a_slow_request_share_its_id(tmp_path) -> None:
         assert line["route"] == "/api/optimize"
         assert line["queue_ms"] > 0
 
+        def all_numbered() -> bool:
+            numbers = {line["message"] for line in lines_of(log)}
+            return {"number 1 of 2 gateways", "number 2 of 2 gateways"} <= numbers
+
+        wait_for(all_numbered, 20, "each gateway to know its place")
+
         def hub_complains() -> bool:
             return any(line["process"] == "hub" for line in lines_of(log))
 
