@@ -38,12 +38,14 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]
         """
         del pending_request  # one batch is like the other
         lengths = self.replica_queue_len_cache
-        in_order = sorted(candidate_replicas, key=lambda r: (r.node_id, r.replica_id.unique_id))
+        in_order = sorted(
+            candidate_replicas, key=lambda r: (r.node_id or "", r.replica_id.unique_id)
+        )
         place = census.find_place()
         if place is None:
             turns = random.sample(range(len(in_order)), len(in_order))
         else:
-            turns = census.measure_distances([replica.node_id for replica in in_order], place)
+            turns = census.measure_distances([r.node_id or "" for r in in_order], place)
         ranked = sorted(
             zip(turns, in_order, strict=True),
             key=lambda one: (lengths.get(one[1].replica_id) or 0, one[0]),
