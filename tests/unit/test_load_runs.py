@@ -53,13 +53,15 @@ def test_settings_are_told_as_ratios_to_the_default() -> None:
 
 def test_an_error_of_the_simulation_has_its_sign() -> None:
     load = measured.Load("usual", 8, 13.0, 1, 0.4, 13.0, {}, 0.5)
-    rounds = [((50.0, 55.0), (200.0, 150.0)), ((50.0, 60.0), (200.0, 170.0))]
-    row = validate.Compared(2, [validate.Pair(load, rps, p95) for rps, p95 in rounds])
+    rounds = [((50.0, 55.0), (200.0, 150.0), 0.1), ((50.0, 60.0), (200.0, 170.0), -0.2)]
+    row = validate.Compared(2, [validate.Pair(load, *figures) for figures in rounds])
     assert row.rate_errors == pytest.approx([0.1, 0.2])
     assert row.late_errors == pytest.approx([-0.25, -0.15])
     cells = [cell.strip() for cell in validate.line(row).split("|")]
     assert cells[1:5] == ["2", "usual", "8", "0"]
     assert cells[7:9] == ["+15%", "+10% +20%"]
     assert cells[11:13] == ["-20%", "-25% -15%"]
+    assert cells[13:15] == ["-5%", "+10% -20%"]
     assert row.missed
-    assert not validate.Compared(2, [validate.Pair(load, (50.0, 55.0), (200.0, 180.0))]).missed
+    near = validate.Pair(load, (50.0, 55.0), (200.0, 180.0), 0.5)
+    assert not validate.Compared(2, [near]).missed
