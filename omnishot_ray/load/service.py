@@ -10,12 +10,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from os import environ, killpg
+from pathlib import Path
 from time import monotonic, sleep
 
 import orjson
 
 from omnishot_ray.load.run import LoadTestFailed
 
+_IN_MEMORY = Path("/dev/shm")
 _READY_S = 120.0
 _STOP_S = 60.0
 
@@ -24,16 +26,22 @@ _STOP_S = 60.0
 def own_service(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str, int]]:
     """Start it, wait until it is ready, and end it: its URL and first process.
 
-    `settings` by their names in the environment, `OMNISHOT_…`. Raises `LoadTestFailed`.
+    `settings` by their names in the environment, `OMNISHOT_…`. Results that a service before it
+    has left for its node are out of its reach. Raises `LoadTestFailed`.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile("w+") as log:
+    memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="omnishot-", dir=memory) as folder,
+        tempfile.TemporaryFile("w+") as log,
+    ):
+        node_dir = {"OMNISHOT_CACHE__NODE_DIR": folder}
         process = subprocess.Popen(
             [sys.executable, "-m", "omnishot_ray.cli", "serve", "--port", str(port)],
-            env={**environ, **(settings or {})},
+            env={**environ, **node_dir, **(settings or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
