@@ -419,8 +419,9 @@ INVALIDATE_DOCS = json_docs(
         "properties": {
             "removed": {
                 "type": "object",
-                "description": "How many were taken out of each tier",
-                "additionalProperties": {"type": "integer"},
+                "description": "How many were taken out of each tier; null where it could not be "
+                "reached and holds what it held",
+                "additionalProperties": {"type": ["integer", "null"]},
             }
         },
     },

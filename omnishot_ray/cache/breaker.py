@@ -74,9 +74,9 @@ class GuardedTier:
         patience_s = self._timeout_s * _WRITE_PATIENCE
         await self.breaker.run(lambda: self._tier.put(key, data, ttl_s, age_s), None, patience_s)
 
-    async def delete(self, prefix: str) -> int:
-        """How many were forgotten; 0 too when the tier cannot be reached."""
-        return await self.breaker.run(lambda: self._tier.delete(prefix), 0, _DELETE_PATIENCE_S)
+    async def delete(self, prefix: str) -> int | None:
+        """How many were forgotten; None when the tier cannot be reached."""
+        return await self.breaker.run(lambda: self._tier.delete(prefix), None, _DELETE_PATIENCE_S)
 
     async def close(self) -> None:
         """Let go of connections and threads."""

@@ -138,22 +138,26 @@ class CachingOptimizer:
             self._counts.misses += 1
             self._keep(key, outcome)
 
-    async def invalidate(self, prefix: str) -> dict[str, int]:
+    async def invalidate(self, prefix: str) -> dict[str, int | None]:
         """Forget all results whose keys begin so, by tier how many; work in flight is not kept.
+
+        None is a tier that could not be reached and holds what it held. Gateways of this node
+        know at once, those of others within a second where there is a Redis.
 
         Raises:
             ValueError: no key begins so.
         """
         check_prefix(prefix)
-        self._generation += 1
-        forgotten: dict[str, int] = {}
+        forgotten: dict[str, int | None] = {}
         if self._memory is not None:
-            forgotten["memory"] = self._memory.forget(prefix)
+            forgotten["memory"] = self._forget(prefix)
         if self._writes:
             await asyncio.wait(self._writes)
-        await self._claims.forget(prefix)
         for tier in self._shared:
             forgotten[tier.name] = await tier.delete(prefix)
+        # Now that nobody can have it from a tier again, here and elsewhere.
+        self._forget(prefix)
+        await self._claims.forget(prefix)
         return forgotten
 
     def stats(self) -> dict[str, Any]:
@@ -227,9 +231,12 @@ class CachingOptimizer:
     def _hear_news(self) -> None:
         """Forget what other gateways were told to."""
         for prefix in self._claims.news():
-            self._generation += 1
-            if self._memory is not None:
-                self._memory.forget(prefix)
+            self._forget(prefix)
+
+    def _forget(self, prefix: str) -> int:
+        """Out of memory, and what is being made is not kept."""
+        self._generation += 1
+        return self._memory.forget(prefix) if self._memory is not None else 0
 
     async def _find_or_make(
         self, key: str, task: ImageTask, execute: Execute, store: bool, fresh: bool = False

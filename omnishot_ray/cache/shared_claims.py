@@ -8,7 +8,9 @@ done twice, which costs time and nothing else.
 import asyncio
 import time
 import uuid
+from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -23,6 +25,11 @@ _DONE_MS = 3000
 an error or a partial result to hand over too."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.01, 0.05
 _SCAN_COUNT = 1000
+_FORGOTTEN = "omnishot:forgotten"
+"""A stream of what was invalidated, for the memory of gateways on other nodes."""
+_FORGOTTEN_MOST = 10_000
+_LISTEN_S = 1.0
+"""How often a gateway looks for what is new there."""
 
 _LEAD_OR_READ = """
 local done = redis.call('GET', KEYS[2])
@@ -50,6 +57,9 @@ class RedisClaims:
         self.breaker = breaker
         self.timeout_s = timeout_s
         self.max_entry_bytes = max_entry_bytes
+        self._news: deque[str] = deque()
+        self._heard_to = ""
+        self._listening: asyncio.Task[None] | None = None
 
     async def claim(self, key: str) -> Claim:
         """Lead, unless another process does or has just done it."""
@@ -59,20 +69,44 @@ class RedisClaims:
         return claim
 
     async def forget(self, prefix: str) -> None:
-        """Take results away, whosoever they are."""
+        """Take results away, whosoever they are, and tell the others."""
         await self.breaker.run(lambda: self._forget(check_prefix(prefix)), None, 60.0)
 
     async def close(self) -> None:
-        """The client belongs to who gave it."""
+        """Listen no longer. The client belongs to who gave it."""
+        if self._listening:
+            self._listening.cancel()
 
     def news(self) -> Sequence[str]:
-        """Unknown: what other nodes have had forgotten stays in memory here till its time is up."""
-        return ()
+        """What gateways of any node have had forgotten, a second ago at most."""
+        if self._listening is None:
+            self._listening = asyncio.get_running_loop().create_task(self._listen())
+        if not self._news:
+            return ()
+        news = list(self._news)
+        self._news.clear()
+        return news
+
+    async def _listen(self) -> None:
+        while True:
+            await self.breaker.run(self._hear, None, self.timeout_s)
+            await asyncio.sleep(_LISTEN_S)
+
+    async def _hear(self) -> None:
+        if not self._heard_to:  # memory holds nothing from before
+            newest: Any = await self.client.xrevrange(_FORGOTTEN, count=1)
+            self._heard_to = newest[0][0].decode() if newest else "0"
+            return
+        told_since: Any = await self.client.xrange(_FORGOTTEN, min=f"({self._heard_to}")
+        for number, told in told_since:
+            self._heard_to = number.decode()
+            self._news.append(told[b"prefix"].decode())
 
     async def _forget(self, prefix: str) -> None:
         pattern = "omnishot:done:{" + prefix + "*"
         async for name in self.client.scan_iter(match=pattern, count=_SCAN_COUNT):
             await self.client.unlink(name)
+        await self.client.xadd(_FORGOTTEN, {"prefix": prefix}, maxlen=_FORGOTTEN_MOST)
 
     async def evaluate(self, script: str, *keys_and_values: str) -> int | bytes:
         """Run a script; whatever is wrong with Redis, the answer is that there is no line."""

@@ -61,6 +61,33 @@ async def test_nodes_share_by_redis_and_by_storage(server: RedisServer, tmp_path
         await front.close()
 
 
+async def test_what_is_invalidated_is_so_on_all_nodes(server: RedisServer, tmp_path: Path) -> None:
+    first, second = build(server, tmp_path, "a"), build(server, tmp_path, "b")
+    for front in (first, second):
+        await front.serve(key(), TASK, execute)
+        await front.serve(key(2), TASK, execute)
+        await written(front)
+    assert second.get_now(key()) is not None
+    assert await first.invalidate(key()) == {"memory": 1, "redis": 1}
+    await until(lambda: second.get_now(key()) is None)
+    assert second.get_now(key(2)) is not None
+    assert (await second.serve(key(), TASK, execute)).cache == "miss"
+    for front in (first, second):
+        await front.close()
+
+
+async def test_an_invalidation_says_what_it_could_not_reach(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    front = build(server, tmp_path, "a")
+    await front.serve(key(), TASK, execute)
+    await written(front)
+    server.kill()
+    assert await front.invalidate(key()) == {"memory": 1, "redis": None}
+    server.start()
+    await front.close()
+
+
 async def test_redis_killed_and_back_under_requests(server: RedisServer, tmp_path: Path) -> None:
     client = connect(server.url, 0.25)
     breaker = Breaker("Redis", reset_timeout_s=0.1)
