@@ -95,12 +95,15 @@ def http_problem_response(status: int, detail: str, instance: str, headers: Any 
 
 def _headers_of(error: OmnishotError) -> dict[str, str]:
     match error:
-        case (
-            errors.Overloaded()
-            | errors.RateLimited()
-            | errors.UpstreamResting()
-            | errors.StorageUnavailable()
-        ):
+        case errors.Overloaded():
+            wait_s = max(1, math.ceil(error.retry_after_s))
+            return {
+                "Retry-After": str(wait_s),
+                # draft-ietf-httpapi-ratelimit-headers-10: one more request in that time, none now.
+                "RateLimit-Policy": f'"queue";q=1;w={wait_s}',
+                "RateLimit": f'"queue";r=0;t={wait_s}',
+            }
+        case errors.RateLimited() | errors.UpstreamResting() | errors.StorageUnavailable():
             return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
         case errors.EngineUnavailable() | errors.KeyInFlight():
             return {"Retry-After": "1"}

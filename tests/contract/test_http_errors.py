@@ -201,6 +201,8 @@ def test_retry_after_is_not_too_early(serve: Serve, seconds: float, header: str)
     """Whole seconds, and not fewer than the queue takes."""
     response = serve(Answering(Overloaded("Full.", seconds))).post("/api/optimize", content=JPEG)
     assert response.headers["retry-after"] == header
+    assert response.headers["ratelimit"] == f'"queue";r=0;t={header}'
+    assert response.headers["ratelimit-policy"] == f'"queue";q=1;w={header}'
 
 
 def test_retry_after_an_unavailable_engine(serve: Serve) -> None:
