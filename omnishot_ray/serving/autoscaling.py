@@ -6,7 +6,7 @@ Two signals say how many replicas are needed, the others only that there are too
   work it off within `drain_s`. Replicas on their way are counted, so this may ask for more while
   others start;
 - CPU: as many as bring it down to `cpu_goal`;
-- tasks waiting, batches at a replica, p95 with a queue: a quarter more, or as the ratio says.
+- tasks waiting, tasks at a replica, p95 with a queue: a quarter more, or as the ratio says.
 
 All but the first judge replicas that run, so they wait until those asked for before are there and
 the window of the measurements has passed. Up goes in steps that at most double, down in quarters
@@ -45,7 +45,7 @@ class Signals:
     """What is known; `None` is what is not.
 
     `queued_ms`, `waiting` and `offered` (cores of work that comes, a guess by a few seconds) are
-    sums over all gateways; `active` is the mean number of batches at a replica, `cpu` the mean
+    sums over all gateways; `active` is the mean number of tasks at a replica, `cpu` the mean
     share of their cores, 0 to 1. `complete` tells whether every gateway was heard: without one of
     them the rest may add replicas but not take any away.
     """

@@ -46,7 +46,7 @@ class GatewayLoad:
 
 
 class LoadBook:
-    """A Resizer's book: the reports it got, the batches it has, the CPU time it takes."""
+    """A Resizer's book: the reports it got, the tasks it has, the CPU time it takes."""
 
     def __init__(
         self,
@@ -72,18 +72,18 @@ class LoadBook:
             self._reports[report.gateway_id] = (self._clock(), report)
 
     @contextmanager
-    def batch(self) -> Iterator[None]:
-        """Counts a batch as being here, from its arrival to its answer."""
-        self._active += 1
+    def batch(self, tasks: int) -> Iterator[None]:
+        """Counts the tasks of a batch as being here, from its arrival to its answer."""
+        self._active += tasks
         try:
             yield
         finally:
-            self._active -= 1
+            self._active -= tasks
 
     def stats(self) -> dict[str, float]:
         """For Serve's `record_autoscaling_stats`; `read_loads` and the like read it again.
 
-        `cpu` is this process' share of its cores since the call before, `active` the batches here.
+        `cpu` is this process' share of its cores since the call before, `active` the tasks here.
         """
         self._forget_old()
         stats = {_CPU: self._cpu_share(), _ACTIVE: float(self._active)}
@@ -201,7 +201,7 @@ def read_cpu(told: Told, replicas: int, now_s: float, stale_s: float) -> float |
 
 
 def read_active(told: Told, replicas: int, now_s: float, stale_s: float) -> float | None:
-    """Mean number of batches at a replica, `None` unless more than half of them have told it."""
+    """Mean number of tasks at a replica, `None` unless more than half of them have told it."""
     return _read_mean(told, _ACTIVE, replicas, now_s, stale_s)
 
 

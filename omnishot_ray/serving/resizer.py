@@ -60,7 +60,7 @@ class Resizer:
         to do, `Undelivered` for parcels that cannot be opened here.
         """
         outcomes: list[AnyOutcome | Undelivered | None] = []
-        with self._book.batch():
+        with self._book.batch(len(batch)):
             for item, limit_s in zip(batch, time_limits_s, strict=True):
                 async with self._engine:
                     task = await _unpacked(item)

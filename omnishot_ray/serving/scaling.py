@@ -35,7 +35,7 @@ class AutoscaleConfig:
     waiting_limit: int = 50
     """Tasks waiting in all gateways, or one for each replica where that is more."""
     active_limit: float = 10.0
-    """Batches at a replica."""
+    """Tasks at a replica: of cheap ones a batch holds many."""
     cpu_limit: float = 0.8
     cpu_goal: float = 0.6
     """Shares of the Resizers' cores: replicas come above the limit, as many as bring it to the

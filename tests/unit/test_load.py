@@ -111,13 +111,13 @@ def test_half_a_report_is_none(book: LoadBook, name: str) -> None:
     assert read_loads(whole, 1000.0, 10.0) == []
 
 
-def test_batches_are_counted_while_they_are_here(book: LoadBook) -> None:
+def test_tasks_are_counted_while_they_are_here(book: LoadBook) -> None:
     def fail() -> None:
-        with book.batch():
-            assert book.stats()["active"] == 2
+        with book.batch(16):
+            assert book.stats()["active"] == 17
             raise ValueError("broken")
 
-    with book.batch():
+    with book.batch(1):
         with pytest.raises(ValueError, match="broken"):
             fail()
         assert book.stats()["active"] == 1
