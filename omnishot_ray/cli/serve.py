@@ -10,7 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,6 +25,8 @@ from omnishot_ray.serving.environment import prepare_environment
 from omnishot_ray.settings import Settings, load_settings
 
 _READY_DEADLINE_S = 90.0
+_AFTER_LIMIT_S = 5.0
+"""How much longer than a task may take the end of requests is waited for."""
 _APP_NAME = "omnishot"
 _SAMPLE = Path("tests/data/photo_tomatoes_2912x4368.jpg")
 
@@ -32,7 +34,9 @@ _SAMPLE = Path("tests/data/photo_tomatoes_2912x4368.jpg")
 def serve_in_foreground(
     host: str, port: int, profile: str, config: Path | None, address: str | None
 ) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the exit code."""
+    """Serve until SIGINT or SIGTERM; a second one does not wait for requests that are being
+    answered. Returns the exit code.
+    """
     started = monotonic()
     try:
         settings = load_settings(_read_config(config), os.environ)
@@ -54,11 +58,11 @@ def serve_in_foreground(
 
 def _serve(host: str, port: int, settings: Settings, address: str | None, started: float) -> int:
     node = _joined(address) if address else _own_node(settings)
-    stop = threading.Event()
+    stop, hurry = threading.Event(), threading.Event()
     imports = threading.Thread(target=_import_app)
     imports.start()  # overlaps with the start of Ray's own processes
     with node:
-        _stop_on_signals(stop)  # not before: Ray installs handlers of its own
+        _stop_on_signals(stop, hurry)  # not before: Ray installs handlers of its own
         imports.join()
         try:
             _run(host, port, settings)
@@ -70,6 +74,8 @@ def _serve(host: str, port: int, settings: Settings, address: str | None, starte
             gc.freeze()
             gc.enable()
             stop.wait()
+            if not address:
+                _drain(settings.dispatch.time_limit_s + _AFTER_LIMIT_S, hurry)
             return 0
         finally:
             _stop_serving(own=not address)
@@ -216,10 +222,10 @@ def _move_taken_side_ports() -> None:
                 os.environ[name] = str(probe.getsockname()[1])
 
 
-def _stop_on_signals(stop: threading.Event) -> None:
+def _stop_on_signals(stop: threading.Event, hurry: threading.Event) -> None:
     def request_stop(signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        stop.set()
+        (hurry if stop.is_set() else stop).set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, request_stop)
@@ -249,6 +255,27 @@ def _ready_text(host: str, port: int, settings: Settings, seconds: float) -> str
         f"'{url}/api/optimize?platform=instagram-post'\n"
         f"Documentation: {url}/docs    Stop: Ctrl-C"
     )
+
+
+def _drain(limit_s: float, hurry: threading.Event) -> None:
+    """Have HAProxy take nothing in any more and finish what it has: its soft stop.
+
+    Serve ends HAProxy first and the replicas after it, and all that they are at is cut off.
+    """
+    import psutil
+
+    left: list[psutil.Process] = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if process.name() == "haproxy":
+                process.send_signal(signal.SIGUSR1)
+                left.append(process)
+    until = monotonic() + limit_s
+    while left and monotonic() < until and not hurry.wait(_DRAIN_LOOK_S):
+        _, left = psutil.wait_procs(left, timeout=0)
+
+
+_DRAIN_LOOK_S = 0.05
 
 
 def _stop_serving(own: bool) -> None:

@@ -14,11 +14,14 @@ from tests.integration.test_service import SMALL, post
 
 @dataclass
 class Load:
-    """What happens while it runs; `broken` are requests without an answer."""
+    """What happens while it runs; `broken` are requests without an answer, `refused` those of them
+    that found nobody to send to.
+    """
 
     statuses: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     broken: int = 0
+    refused: int = 0
 
     def wait_for_more(self, count: int, deadline_s: float = 60) -> None:
         """Until so many more answers are in."""
@@ -36,8 +39,9 @@ def load(service: Service, path: str, clients: int = 4, picture: bytes = SMALL) 
             started = perf_counter()
             try:
                 answer, _ = post(service, path, unique(picture))
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
                 seen.broken += 1
+                seen.refused += isinstance(error, ConnectionRefusedError)
                 stop.wait(0.05)
                 continue
             seen.statuses.append(answer.status)
