@@ -4,9 +4,12 @@ import asyncio
 import gc
 import logging
 import secrets
+from typing import Any
 
 import ray
 from ray import serve
+from ray.serve._private.constants import RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD
+from ray.serve._private.direct_ingress_http_util import ASGIDIReceiveProxy
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 from uvicorn.protocols.http import httptools_impl
@@ -43,6 +46,23 @@ _BODY_WINDOW = 1 << 20
 are one read of the socket, so that each one woke the application and stopped and started the
 reading: 13 times for a photo of 829 kB."""
 
+_MESSAGES_AHEAD = 2
+"""Parts of a body that Serve takes in before the application has asked for them. It has no bound of
+its own, and reads on while a request waits for its turn or is answered without its body."""
+
+
+def _bound_bodies() -> None:
+    """Let uvicorn, and with it the sender, wait for whoever reads."""
+    httptools_impl.HIGH_WATER_LIMIT = _BODY_WINDOW  # type: ignore[attr-defined]
+    if RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD:
+        return  # where Serve cannot wait for room
+
+    def bounded(proxy: Any) -> Any:
+        proxy._queue = proxy._queue or asyncio.Queue(_MESSAGES_AHEAD)
+        return proxy._queue
+
+    ASGIDIReceiveProxy.queue = property(bounded)
+
 
 class Gateway:
     """One ingress replica."""
@@ -67,7 +87,7 @@ class Gateway:
         traces: TraceConfig,
     ) -> None:
         del runner  # bound so that Serve deploys it; gateways and runner meet in the store
-        httptools_impl.HIGH_WATER_LIMIT = _BODY_WINDOW  # type: ignore[attr-defined]
+        _bound_bodies()
         gateway_id = secrets.token_hex(4)
         self._logs = logs
         self._is_traced = bool(traces.exporter)
@@ -123,6 +143,12 @@ class Gateway:
         gc.collect()
         gc.freeze()
         return app
+
+    async def __del__(self) -> None:
+        """Let what is written to the caches come to its end, and take away what lies there for the
+        other gateways of the node; Serve awaits this when it ends a replica in peace.
+        """
+        await self._front.close()
 
     def _gauge(self) -> GaugeSample:
         assert self._metrics is not None
