@@ -249,7 +249,8 @@ class _Gateway:
     def _places(self) -> int:
         service = self.service
         each = service.config.batches_per_replica
-        return count_places(len(service.replicas), len(service.gateways), each)
+        offered = self.arrivals.cores(self.now_s())
+        return count_places(len(service.replicas), len(service.gateways), each, offered)
 
     def pump(self) -> None:
         for waiting in self.queue.shed(self.now_s()):

@@ -107,22 +107,24 @@ itself and says so, and only one that cannot even do that is given up from here.
 _JUDGED_MAX = 1024
 """Tasks that `optimize_now` has judged and `optimize` has not asked after yet."""
 
-_STOOD_S = 1.0
-"""When to come back who was turned away out of the line."""
+_LEAST_S = 0.5
+"""Of work in a batch, also where less is left: it is begun, so let it be tried."""
 
 _PROMPT_S = 0.01
 """Who waits no longer than this has not waited."""
 
 
-def count_places(replicas: int, gateways: int, each: int) -> int:
+def count_places(replicas: int, gateways: int, each: int, offered: float) -> int:
     """How many batches one of `gateways` may have out, with `each` for a replica.
 
     Half as much again as its share, because one has more to do than the other: what all of them
     have out waits at the replicas, where no queue bounds it (`docs/architecture.md` has what that
-    did to p99).
+    did to p99). More where little comes: what the others leave if as much is `offered` to each of
+    them as to this one, in cores, so that one request can have all replicas to itself.
     """
     share = math.ceil(_OVER_SHARE * replicas * each / gateways)
-    return min(share, replicas * each)
+    left = int(each * (replicas - (gateways - 1) * offered))
+    return min(max(share, left), replicas * each)
 
 
 _OVER_SHARE = 1.5
@@ -311,12 +313,12 @@ class Dispatcher:
 
     def _places(self) -> int:
         each = self._config.batches_per_replica
-        return count_places(self._pool.replicas, self._gateways, each)
+        offered = self._arrivals.cores(perf_counter())
+        return count_places(self._pool.replicas, self._gateways, each, offered)
 
     def _pump(self) -> None:
         """Send batches as long as there is work and a free place at a replica."""
-        for waiting in self._queue.shed(perf_counter()):
-            _settle(waiting, _stood())
+        self._shed()
         while self._queue and len(self._batches) < self._places():
             popped = self._queue.pop_batch(self._places() - len(self._batches))
             batch = [waiting for waiting in popped if not self._is_too_late(waiting)]
@@ -325,8 +327,18 @@ class Dispatcher:
                 self._batches.add(running)
                 running.add_done_callback(self._on_batch_done)
         self._overload.note(self._queue.fill)
-        if self._queue and not self._batches and self._poll is None:
+        # A replica may come, or the load sink, while nobody else asks and no batch ends.
+        if self._queue and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(_REPLICA_POLL_S, self._on_poll)
+
+    def _shed(self) -> None:
+        """Turn away who has to go because the line stands."""
+        line_ms = self._queue.waiting_ms
+        gone = self._queue.shed(perf_counter())
+        if gone:
+            wait_s = line_ms / 1000.0 / self._drain.per_ms(self._pool.replicas)
+            for waiting in gone:
+                _settle(waiting, _stood(wait_s))
 
     def _is_too_late(self, waiting: Waiting) -> bool:
         """Settles a task that has waited so long that it would hardly be half done in time.
@@ -350,7 +362,8 @@ class Dispatcher:
 
     async def _run_batch(self, batch: Sequence[Waiting]) -> None:
         sent_at = perf_counter()
-        limits_s = [self._limit_s(waiting, sent_at) for waiting in batch]
+        alone = len(batch) == 1
+        limits_s = [self._limit_s(waiting, sent_at, alone) for waiting in batch]
         tasks = [waiting.task for waiting in batch]
         self._drain.begin()
         try:
@@ -358,14 +371,14 @@ class Dispatcher:
         except ReplicaLost as lost:
             logger.warning("replica lost: %s", lost, extra=_request_ids(batch))
             for waiting in batch:
-                self._retry(waiting, alone=len(batch) == 1)
+                self._retry(waiting, alone)
         except Exception:
             logger.exception("a batch failed", extra=_request_ids(batch))
             for waiting in batch:
                 _settle(waiting, InternalError("The engine failed on this task; it is logged."))
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
-                self._finish(waiting, outcome, sent_at)
+                self._finish(waiting, outcome, sent_at, alone)
         finally:
             self._drain.end(sum(waiting.cost_ms for waiting in batch))
             self._record_batch(batch, sent_at)
@@ -390,17 +403,26 @@ class Dispatcher:
             )
         )
 
-    def _limit_s(self, waiting: Waiting, now: float) -> float:
+    def _limit_s(self, waiting: Waiting, now: float, alone: bool) -> float:
         """How long a replica may work on a task.
 
         Till its deadline, and where it has waited long, three times its estimate within the limit:
-        what was late through no fault of its own must not cost a replica.
+        what was late through no fault of its own must not cost a replica. In a batch of several no
+        longer than that either, for the others have deadlines too.
         """
-        usual_s = 3.0 * waiting.cost_ms / 1000.0 + 1.0
-        return max(waiting.deadline - now, min(usual_s, self._config.time_limit_s))
+        usual_s = min(3.0 * waiting.cost_ms / 1000.0 + 1.0, self._config.time_limit_s)
+        left_s = waiting.deadline - now
+        return max(left_s, usual_s) if alone else min(max(left_s, _LEAST_S), usual_s)
 
-    def _finish(self, waiting: Waiting, outcome: AnyOutcome | None, sent_at: float) -> None:
+    def _finish(
+        self, waiting: Waiting, outcome: AnyOutcome | None, sent_at: float, alone: bool
+    ) -> None:
         if outcome is None:
+            self._queue.push_back(waiting)
+            return
+        if isinstance(outcome, TaskTimeout) and not alone:
+            # It has the rest of its time, by itself.
+            waiting.deaths += 1
             self._queue.push_back(waiting)
             return
         if isinstance(outcome, TaskTimeout):
@@ -414,11 +436,15 @@ class Dispatcher:
         _settle(waiting, _timed(outcome, sent_at - waiting.enqueued_at))
 
     def _retry(self, waiting: Waiting, alone: bool) -> None:
+        """Once more where that may help. A replica may have died of anything, and all of them at
+        once, so what was alone with it is blamed only when another one has died too.
+        """
         waiting.deaths += 1
-        if alone and self._blame(waiting):
-            _settle(waiting, _quarantined())
-        elif waiting.deaths < _MAX_DEATHS:
+        waiting.suspect += alone
+        if waiting.deaths < _MAX_DEATHS:
             self._queue.push_back(waiting)
+        elif any(self._blame(waiting) for _ in range(waiting.suspect)):
+            _settle(waiting, _quarantined())
         else:
             _settle(
                 waiting,
@@ -441,11 +467,11 @@ def _request_ids(batch: Sequence[Waiting]) -> dict[str, list[str]]:
     return {"request_ids": [waiting.task.request_id for waiting in batch]}
 
 
-def _stood() -> Overloaded:
+def _stood(wait_s: float) -> Overloaded:
     return Overloaded(
         "More work keeps coming than is done, and this had waited behind too much of it; "
         "come back after the time in Retry-After.",
-        _STOOD_S,
+        wait_s,
     )
 
 

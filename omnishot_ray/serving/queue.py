@@ -27,7 +27,9 @@ class Waiting:
     deadline: float = float("inf")
     """When its time is up, on the same clock."""
     deaths: int = 0
-    """How many replicas died with it in their hands."""
+    """How many replicas died with it in their hands, or had to."""
+    suspect: int = 0
+    """How many of them had nothing else."""
     rank: tuple[float, int] = (0.0, 0)
     """Its place in the line, kept when it comes back; the second part parts equals."""
 

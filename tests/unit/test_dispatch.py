@@ -1,6 +1,7 @@
 """The dispatcher between its lanes. The pool is one of this test's own, moved by hand."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +102,16 @@ SMALL_PICTURE = png(8, 8)
 
 def task(name: str = "a", data: bytes = SMALL_PICTURE, priority: int = 5) -> ImageTask:
     return ImageTask(data, (Options(name=name),), name, priority=priority)
+
+
+@dataclass(frozen=True)
+class Estimated(ImageTask):
+    """A task that says what it costs."""
+
+    cost_ms: float = 0.0
+
+    def estimate_ms(self, header: Header) -> float:
+        return self.cost_ms
 
 
 def pooled(pool: HandMovedPool, queue: QueueConfig | None = None, **config: Any) -> Dispatcher:
@@ -220,20 +231,35 @@ async def test_only_so_many_batches_are_out(replicas: int, each: int, out: int) 
     assert all(map(is_made, await asyncio.gather(*running)))
 
 
-@given(replicas=st.integers(0, 300), gateways=st.integers(1, 200), each=st.integers(1, 4))
-def test_gateways_share_the_places(replicas: int, gateways: int, each: int) -> None:
-    places, of_all = count_places(replicas, gateways, each), replicas * each
+@given(
+    replicas=st.integers(0, 300),
+    gateways=st.integers(1, 200),
+    each=st.integers(1, 4),
+    load=st.floats(0, 2),
+)
+def test_gateways_share_the_places(replicas: int, gateways: int, each: int, load: float) -> None:
+    of_all = replicas * each
+    places = count_places(replicas, gateways, each, load * replicas / gateways)
     assert (places > 0) == (replicas > 0)
+    assert of_all <= gateways * places
     assert places <= of_all
-    assert of_all <= gateways * places <= max(of_all, 1.5 * of_all + gateways)
+    # With what the others have out there is no more than half as much again.
+    share = math.ceil(1.5 * of_all / gateways)
+    assert places <= max(share, of_all - load * of_all * (gateways - 1) / gateways + 1e-6)
+    assert count_places(replicas, gateways, each, 0.0) == of_all
 
 
-async def test_one_of_many_gateways_has_its_share_out() -> None:
+@pytest.mark.parametrize(("cost_ms", "out"), [(5000, 3), (1000, 5), (1, 6)])
+async def test_one_of_many_gateways_has_its_share_out_and_more_where_little_comes(
+    cost_ms: float, out: int
+) -> None:
     pool = HandMovedPool(8)
     config = DispatchConfig(inline_ms=0, queue=QueueConfig(batch_max=1))
-    running = start(Dispatcher(pool, config, Limits(), gateways=4), *map(task, "abcdef"))
+    options = (Options(),)
+    wanted = [Estimated(SMALL_PICTURE, options, name, cost_ms=cost_ms) for name in "abcdef"]
+    running = start(Dispatcher(pool, config, Limits(), gateways=4), *wanted)
     await settled()
-    assert len(pool.sent) == 3
+    assert len(pool.sent) == out
     for number in range(1, 7):
         (await nth_batch(pool, number)).succeed()
     assert all(map(is_made, await asyncio.gather(*running)))
@@ -247,6 +273,17 @@ async def test_work_waits_for_the_first_replica() -> None:
     pool.replicas = 1
     (await nth_batch(pool, 1)).succeed()
     assert is_made(await running)
+
+
+async def test_a_further_replica_is_used_as_soon_as_it_is_there() -> None:
+    pool = HandMovedPool(1)
+    running = start(pooled(pool, QueueConfig(batch_max=1)), *map(task, "ab"))
+    await settled()
+    assert len(pool.sent) == 1
+    pool.replicas = 2
+    (await nth_batch(pool, 2)).succeed()
+    pool.sent[0].succeed()
+    assert all(map(is_made, await asyncio.gather(*running)))
 
 
 async def test_the_time_in_the_queue_is_told() -> None:
@@ -479,8 +516,13 @@ async def test_a_task_that_was_stopped_costs_its_own_answer_only() -> None:
     pool = HandMovedPool()
     running = start(pooled(pool, QueueConfig(hop_ms=1000)), *map(task, "abc"))
     (await nth_batch(pool, 1)).succeed()
-    (await nth_batch(pool, 2)).answer(TaskTimeout("stopped"), None)
-    (await nth_batch(pool, 3)).succeed()
+    both = await nth_batch(pool, 2)
+    assert (both.names, all(limit < 2 for limit in both.limits_s)) == ("bc", True)
+    both.answer(TaskTimeout("stopped"), None)
+    again = await nth_batch(pool, 3)
+    assert (again.names, again.limits_s[0] > 9) == ("b", True)  # the rest of its time, alone
+    again.answer(TaskTimeout("stopped"))
+    (await nth_batch(pool, 4)).succeed()
     done, stopped, retried = await asyncio.gather(*running)
     assert is_made(done)
     assert isinstance(stopped, TaskTimeout)
@@ -542,6 +584,19 @@ async def test_a_picture_that_was_there_by_chance_stays_welcome(tmp_path: Path) 
         (await nth_batch(pool, number)).fail(ReplicaLost("it died"))
         (await nth_batch(pool, number + 1)).succeed()
         assert is_made(await running)
+
+
+async def test_a_picture_that_lost_two_replicas_at_once_stays_welcome(tmp_path: Path) -> None:
+    pool = HandMovedPool(2)
+    quarantine = Quarantine(str(tmp_path))
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=0), Limits(), quarantine)
+    running = start(dispatcher, task("a"), task("b"))
+    for number in (1, 2):
+        (await nth_batch(pool, number)).fail(ReplicaLost("the node died"))
+    for number in (3, 4):
+        (await nth_batch(pool, number)).succeed()
+    assert all(map(is_made, await asyncio.gather(*running)))
+    assert not quarantine.is_quarantined(task().digest)
 
 
 # Many renditions at once.
