@@ -9,6 +9,7 @@ caller at a time tries a half-open circuit.
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -93,6 +94,33 @@ class Circuit:
             )
         else:
             logger.warning("%s is used again", self._name)
+
+
+class Circuits:
+    """One for each name; beyond `most` those not asked for longest are forgotten."""
+
+    def __init__(self, fail_max: int, reset_timeout_s: float, most: int) -> None:
+        self._settings = fail_max, reset_timeout_s
+        self._most = most
+        self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+
+    def find(self, name: str) -> Circuit:
+        """The circuit of a name."""
+        circuit = self._circuits.pop(name, None) or Circuit(name, *self._settings)
+        self._circuits[name] = circuit
+        if len(self._circuits) > self._most:
+            self._circuits.popitem(last=False)
+        return circuit
+
+    def describe(self, down: str) -> dict[str, object]:
+        """All of them as one part of a service's health; `down` is its status where one rests."""
+        resting = [name for name, one in self._circuits.items() if one.state != CLOSED]
+        return {
+            "status": down if resting else "ok",
+            "latency_ms": None,
+            "circuit": self._circuits[resting[0]].state if resting else CLOSED,
+            "detail": f"left alone: {', '.join(resting[:5])}" if resting else "",
+        }
 
 
 def _tell(error: Exception | None) -> None:

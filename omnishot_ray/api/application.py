@@ -75,8 +75,12 @@ def create_app(
     and sends it back by itself, as Ray Serve does. With `metrics` every answer is recorded.
     """
     watching = (metrics, metrics_config or MetricsConfig()) if metrics else None
+    limits = _rate_limits(config)
     routers = _build_routers(
-        optimizer, config, front, watching, sources, jobs, analytics=analytics, knobs=knobs
+        *(optimizer, config, front, watching, sources, jobs),
+        analytics=analytics,
+        knobs=knobs,
+        limits=limits,
     )
     app: ASGIApp = Shortcut(_documented(routers, config), routers)
     proxies = Proxies(config.trusted_proxies)
@@ -85,7 +89,7 @@ def create_app(
         app = Compression(app, config.compress_min_bytes)
     if config.keys or config.rate_limit:
         keyring = Keyring(named_keys(config.keys)) if config.keys else None
-        app = Guard(app, keyring, _rate_limits(config), proxies)
+        app = Guard(app, keyring, limits, proxies)
     for_pages = _for_pages(config)
     watched = Watch(for_pages(app), logs or LogConfig(), _plain_paths(routers), tracer)
     app = Edge(
@@ -141,12 +145,13 @@ def _build_routers(
     *,
     analytics: AnalyticsConfig | None = None,
     knobs: Knobs | None = None,
+    limits: "RateLimits | None" = None,
 ) -> tuple[APIRouter, ...]:
     metrics = watching[0] if watching else None
     routers = (
         build_image_routes(optimizer, config, front, sources),
         build_info_routes(optimizer, config, sources),
-        build_operation_routes(optimizer, front, metrics, sources, jobs),
+        build_operation_routes(optimizer, front, metrics, sources, jobs, limits),
         build_cache_routes(optimizer, config, front, sources),
         *([build_metrics_routes(*watching)] if watching else ()),
         *_build_job_routers(config, front, jobs),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import asdict
 from time import perf_counter, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from fastapi import APIRouter
@@ -23,6 +23,9 @@ from omnishot_ray.metrics.query import LiveMetrics
 from omnishot_ray.protocol import Optimizer
 from omnishot_ray.storage.sources import Sources
 
+if TYPE_CHECKING:
+    from omnishot_ray.api.ratelimits import RateLimits
+
 
 def build_operation_routes(
     optimizer: Optimizer,
@@ -30,6 +33,7 @@ def build_operation_routes(
     metrics: LiveMetrics | None = None,
     sources: Sources | None = None,
     jobs: Jobs | None = None,
+    limits: "RateLimits | None" = None,
 ) -> APIRouter:
     """The routes for those who run the service, and the catalogue."""
     router = APIRouter()
@@ -85,6 +89,7 @@ def build_operation_routes(
             **{name: _part(*found) for name, found in (await check_parts()).items()},
             **(front.describe_services() if front else {}),
             **(sources.describe_services() if sources else {}),
+            **(limits.describe_services() if limits else {}),
             **(await jobs.describe_services() if jobs else {}),
         }
         worst = "ok" if all(part["status"] != "down" for part in document.values()) else "degraded"

@@ -1,17 +1,16 @@
 """Rate limits: how often one caller may ask, counted here or in Redis by `limits`."""
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from math import floor
-from time import monotonic, time
+from time import time
 
 from cachetools import TTLCache
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-logger = logging.getLogger(__name__)
+from omnishot_ray.circuit import CLOSED, Circuit
 
 _PATIENCE_S = 0.25
 _PAUSE_S = 1.0
@@ -48,7 +47,7 @@ class RateLimits:
         self._storage = _connect(redis_url) if redis_url else _Memory(window_s)
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
         self._remote = bool(redis_url)
-        self._resume = 0.0
+        self._circuit = Circuit("Redis of rate limits", fail_max=1, reset_timeout_s=_PAUSE_S)
         self.unchecked = 0
         """Requests let in because the storage did not answer."""
         self.policy = f'"default";q={count};w={window_s}'
@@ -72,17 +71,32 @@ class RateLimits:
         """
         if not self._remote:
             return await self._count(caller)
-        if monotonic() < self._resume:
-            self.unchecked += 1
-            return None
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                return await self._count(caller)
-        except Exception as fault:  # whatever the client of the storage raises
-            self.unchecked += 1
-            self._resume = monotonic() + _PAUSE_S
-            logger.warning("rate limits cannot be counted: %s", type(fault).__name__)
-            return None
+        with self._circuit.turn() as may:
+            if may:
+                try:
+                    async with asyncio.timeout(_PATIENCE_S):
+                        standing = await self._count(caller)
+                except Exception as fault:  # whatever the client of the storage raises
+                    self._circuit.note(fault)
+                else:
+                    self._circuit.note(None)
+                    return standing
+        self.unchecked += 1
+        return None
+
+    def describe_services(self) -> dict[str, dict[str, object]]:
+        """The Redis that counts, if there is one, as a part of the service's health."""
+        if not self._remote:
+            return {}
+        state, is_closed = self._circuit.state, self._circuit.state == CLOSED
+        return {
+            "rate-limits": {
+                "status": "ok" if is_closed else "down",
+                "latency_ms": None,
+                "circuit": state,
+                "detail": "" if is_closed else f"not counted: {self.unchecked} requests so far",
+            }
+        }
 
     async def close(self) -> None:
         """Close the connections to the storage."""

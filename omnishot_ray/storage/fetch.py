@@ -3,13 +3,12 @@
 import asyncio
 import math
 import socket
-from collections import OrderedDict
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from omnishot_ray import __version__
-from omnishot_ray.circuit import CLOSED, Circuit
+from omnishot_ray.circuit import Circuits
 from omnishot_ray.errors import (
     AddressRefused,
     InvalidParameters,
@@ -108,7 +107,7 @@ class Fetcher:
         self._config = config
         self.guard = Guard(config.ports, config.allow, config.deny)
         self._outbound = Outbound(self.guard, resolver, config.ca_file, open_socket)
-        self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+        self._circuits = Circuits(config.fail_max, config.rest_s, _HOSTS_KNOWN)
         self._places = asyncio.Semaphore(config.max_at_once)
 
     async def fetch(self, url: str) -> Fetched:
@@ -150,15 +149,8 @@ class Fetcher:
 
     def describe_services(self) -> dict[str, dict[str, object]]:
         """The hosts that were asked, as one part of the service's health."""
-        resting = [name for name, one in self._circuits.items() if one.state != CLOSED]
-        return {
-            "upstreams": {
-                "status": "ok",  # somebody else's server is no part of this service
-                "latency_ms": None,
-                "circuit": self._circuits[resting[0]].state if resting else CLOSED,
-                "detail": f"left alone: {', '.join(resting[:5])}" if resting else "",
-            }
-        }
+        # Somebody else's server is no part of this service.
+        return {"upstreams": self._circuits.describe("ok")}
 
     async def close(self) -> None:
         """Let go of connections and threads."""
@@ -167,7 +159,7 @@ class Fetcher:
     async def _visit(self, url: "URL", deadline: float) -> "Fetched | URL":
         """What is at an address, or where it leads, unless its host is left alone."""
         host = url.raw_host
-        circuit = self._circuit(f"{url.raw_host}:{url.port}")
+        circuit = self._circuits.find(f"{url.raw_host}:{url.port}")
         with circuit.turn() as may:
             if not may:
                 wait_s = max(1.0, circuit.rests_for_s)
@@ -257,13 +249,3 @@ class Fetcher:
             f"{url.raw_host} sends more than {limit} bytes ({limit / 2**20:g} MiB); "
             "name a smaller file."
         )
-
-    def _circuit(self, name: str) -> Circuit:
-        """The circuit of a host; those not asked for longest are forgotten."""
-        circuit = self._circuits.pop(name, None)
-        if circuit is None:
-            circuit = Circuit(name, self._config.fail_max, self._config.rest_s)
-        self._circuits[name] = circuit
-        if len(self._circuits) > _HOSTS_KNOWN:
-            self._circuits.popitem(last=False)
-        return circuit

@@ -14,6 +14,9 @@ class Roots:
         self._field = field
         self._roots = [(_place(uri), open_folder(uri)) for uri in uris]
 
+    def __bool__(self) -> bool:
+        return bool(self._roots)
+
     def find(self, uri: str) -> tuple[Folder, str]:
         """The folder and the path in it of a file.
 

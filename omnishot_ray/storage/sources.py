@@ -4,15 +4,23 @@ import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-from omnishot_ray.errors import SourceTooLarge, UpstreamRefused, UpstreamTimeout
+from omnishot_ray.circuit import Circuits
+from omnishot_ray.errors import (
+    SourceTooLarge,
+    StorageUnavailable,
+    UpstreamRefused,
+    UpstreamResting,
+    UpstreamTimeout,
+)
 from omnishot_ray.storage.config import StorageConfig
 from omnishot_ray.storage.fetch import FetchConfig, Fetched, Fetcher
-from omnishot_ray.storage.folders import TooLarge
+from omnishot_ray.storage.folders import Folder, TooLarge
 from omnishot_ray.storage.outbound import OpenSocket, Resolver
 from omnishot_ray.storage.roots import Roots
 
 _STORES = ("s3://", "gs://", "file://")
 _THREADS = 4
+_STORES_KNOWN = 64
 
 
 class Sources:
@@ -29,6 +37,7 @@ class Sources:
         self._fetcher = Fetcher(fetch, resolver, open_socket)
         self._roots = Roots(storage.source_roots, "url")
         self._max_bytes, self._timeout_s = fetch.max_bytes, fetch.timeout_s
+        self._circuits = Circuits(fetch.fail_max, fetch.rest_s, _STORES_KNOWN)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="source")
 
     def check(self, url: str) -> None:
@@ -46,11 +55,35 @@ class Sources:
 
         Raises what `Fetcher.fetch` raises; for stores `AddressRefused` (no allowed root),
         `UpstreamRefused` (nothing there), `SourceTooLarge`, `UpstreamTimeout`,
-        `StorageUnavailable`.
+        `StorageUnavailable`, `UpstreamResting`.
         """
         if not url.startswith(_STORES):
             return await self._fetcher.fetch(url)
-        reading = asyncio.get_running_loop().run_in_executor(self._threads, self._read, url)
+        folder, path = self._roots.find(url)
+        store = _store_of(url)
+        circuit = self._circuits.find(store)
+        with circuit.turn() as may:
+            if not may:
+                wait_s = max(1.0, circuit.rests_for_s)
+                raise UpstreamResting(
+                    f"{store} failed several times in a row and is left alone; "
+                    f"try again in {wait_s:.0f} s.",
+                    wait_s,
+                )
+            try:
+                found = await self._read_within(folder, path, url)
+            except (UpstreamTimeout, StorageUnavailable) as fault:
+                circuit.note(fault)
+                raise
+            except (UpstreamRefused, SourceTooLarge):
+                circuit.note(None)
+                raise
+            circuit.note(None)
+            return found
+
+    async def _read_within(self, folder: Folder, path: str, url: str) -> Fetched:
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(self._threads, self._read, folder, path, url)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await reading
@@ -60,16 +93,16 @@ class Sources:
             ) from None
 
     def describe_services(self) -> dict[str, dict[str, object]]:
-        """The hosts that were asked, as one part of the service's health."""
-        return self._fetcher.describe_services()
+        """The hosts and the stores that were asked, as parts of the service's health."""
+        stores = {"sources": self._circuits.describe("down")} if self._roots else {}
+        return {**self._fetcher.describe_services(), **stores}
 
     async def close(self) -> None:
         """Let go of connections and threads."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         await self._fetcher.close()
 
-    def _read(self, url: str) -> Fetched:
-        folder, path = self._roots.find(url)
+    def _read(self, folder: Folder, path: str, url: str) -> Fetched:
         try:
             return Fetched(folder.read(path, self._max_bytes), "", url)
         except FileNotFoundError:
@@ -80,3 +113,8 @@ class Sources:
                 f"What is at this address has more than {limit} bytes ({limit / 2**20:g} MiB); "
                 "name a smaller file."
             ) from None
+
+
+def _store_of(url: str) -> str:
+    """What stands and falls together: a bucket, or the files of this machine."""
+    return "/".join(url.split("/", 3)[:3])

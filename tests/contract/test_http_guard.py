@@ -225,4 +225,7 @@ def test_a_full_queue_says_where_the_caller_stands(serve: Serve) -> None:
     response = client.post("/api/optimize", content=JPEG)
     assert_problem(response, 429, "overloaded")
     assert response.headers["retry-after"] == "3"
-    assert standing(response)[0] == 8
+    told = response.headers["ratelimit"]  # by both policies
+    assert re.fullmatch(r'"queue";r=0;t=3, "default";r=8;t=\d+', told)
+    policies = '"queue";q=1;w=3, "default";q=9;w=3600'
+    assert response.headers["ratelimit-policy"] == policies

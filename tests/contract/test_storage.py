@@ -1,5 +1,6 @@
 """What every store does, each with its real backend: files, and S3 by moto's server."""
 
+import asyncio
 import errno
 import os
 import re
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -18,6 +20,7 @@ from omnishot_ray.errors import (
     SourceTooLarge,
     StorageUnavailable,
     UpstreamRefused,
+    UpstreamResting,
 )
 from omnishot_ray.storage.blobs import Blobs
 from omnishot_ray.storage.config import StorageConfig
@@ -377,6 +380,39 @@ async def test_a_source_may_be_in_a_store(uri: str) -> None:
             sources.check(refused)
         with pytest.raises(AddressRefused):
             await sources.fetch(refused)
+    await sources.close()
+
+
+@pytest.mark.anyio
+async def test_a_store_of_sources_that_is_down_is_left_alone_for_a_while() -> None:
+    server = S3Server(free_port())
+    uri = server.uri("shop")
+    open_folder(uri).write("a.jpg", DATA)
+    fetch = FetchConfig(fail_max=2, rest_s=1.0, timeout_s=20)
+    sources = Sources(fetch, StorageConfig(source_roots=(uri,)))
+    assert sources.describe_services()["sources"]["circuit"] == "closed"
+    server.end()
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            await sources.fetch("s3://bucket/shop/a.jpg")
+    with pytest.raises(UpstreamResting, match="s3://bucket failed") as told:
+        await sources.fetch("s3://bucket/shop/a.jpg")
+    assert told.value.retry_after_s >= 1
+    health = sources.describe_services()["sources"]
+    assert (health["status"], health["circuit"]) == ("down", "open")
+    assert health["detail"] == "left alone: s3://bucket"
+    again = S3Server(server.port)
+    open_folder(uri).write("a.jpg", DATA)
+    deadline = monotonic() + 20
+    while True:
+        try:
+            assert (await sources.fetch("s3://bucket/shop/a.jpg")).data == DATA
+            break
+        except UpstreamResting:
+            assert monotonic() < deadline
+            await asyncio.sleep(0.1)
+    assert sources.describe_services()["sources"]["circuit"] == "closed"
+    again.end()
     await sources.close()
 
 

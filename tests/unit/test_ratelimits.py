@@ -172,8 +172,7 @@ async def limits_in(redis_url: str, count: int, window_s: int) -> AsyncIterator[
 async def test_gateways_count_together_in_redis(redis_url: str) -> None:
     async with limits_in(redis_url, 4, 60) as one, limits_in(redis_url, 4, 60) as other:
         while await one.take("warm-up") is None:  # the server still starts
-            await anyio.sleep(0.05)
-            one._resume = 0.0
+            await anyio.sleep(0.2)
         taken = [await limits.take("a") for limits in (one, other, one, other, one, other)]
     assert [standing.admitted for standing in taken if standing] == [True] * 4 + [False] * 2
     assert [standing.remaining for standing in taken if standing] == [3, 2, 1, 0, 0, 0]
@@ -187,6 +186,9 @@ async def test_without_redis_everybody_is_let_in_and_counted() -> None:
     async with limits_in(f"redis://127.0.0.1:{free_port()}", 1, 60) as limits:
         assert [await limits.take("a") for _ in range(5)] == [None] * 5
         assert limits.unchecked == 5
+        told = limits.describe_services()["rate-limits"]
+        assert (told["status"], told["circuit"]) == ("down", "open")
+    assert RateLimits(1, 60).describe_services() == {}
 
 
 @pytest.mark.anyio
