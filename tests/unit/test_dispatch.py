@@ -249,7 +249,7 @@ def test_gateways_share_the_places(replicas: int, gateways: int, each: int, load
     assert count_places(replicas, gateways, each, 0.0) == of_all
 
 
-@pytest.mark.parametrize(("cost_ms", "out"), [(5000, 3), (1000, 5), (1, 6)])
+@pytest.mark.parametrize(("cost_ms", "out"), [(5000, 3), (500, 5), (1, 6)])
 async def test_one_of_many_gateways_has_its_share_out_and_more_where_little_comes(
     cost_ms: float, out: int
 ) -> None:
