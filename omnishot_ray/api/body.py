@@ -177,29 +177,37 @@ def _given_twice(name: str) -> InvalidParameters:
     return InvalidParameters(f"{name}: {detail}", (FieldError(name, detail),))
 
 
+LEAST_RATE = 1000
+"""Bytes a second; a body that comes more slowly counts as standing still."""
+
+
 def _bounded(
     receive: Receive, config: ApiConfig, clock: asyncio.Timeout, deadline: float
 ) -> Receive:
-    """`receive` that counts the bytes, and puts the clock off while messages bring some.
+    """`receive` that counts the bytes, and puts the clock off while messages bring enough of them.
 
     Not for each of them, which would take 3 µs every time: the clock is put off by a quarter more
-    than the pause that is allowed, and again when that quarter has passed.
+    than the pause that is allowed, and again when that quarter has passed. Who sends a byte now and
+    then would hold a place of the gateway for all of the time that a body has.
     """
     limit, idle = config.max_body_bytes, config.body_idle_s
     now = asyncio.get_running_loop().time
-    received = 0
-    put_off_at = 0.0
+    received = counted = 0
+    put_off_at = now()
 
     async def receive_in_bounds() -> Message:
-        nonlocal received, put_off_at
+        nonlocal received, counted, put_off_at
         message = await receive()
         size = len(message.get("body", b""))
         received += size
         if received > limit:
             raise _too_large(limit, f"More than {limit} bytes arrived")
-        if size and message.get("more_body", False) and now() > put_off_at + idle / 4:
-            put_off_at = now()
-            clock.reschedule(min(deadline, put_off_at + idle * 1.25))
+        if size and message.get("more_body", False):
+            passed_s = now() - put_off_at
+            if passed_s > idle / 4 and received - counted >= LEAST_RATE * passed_s:
+                put_off_at += passed_s
+                counted = received
+                clock.reschedule(min(deadline, put_off_at + idle * 1.25))
         return message
 
     return receive_in_bounds
@@ -208,7 +216,8 @@ def _bounded(
 def _too_slow(config: ApiConfig, idle: bool) -> RequestTimeout:
     if idle:
         return RequestTimeout(
-            f"No byte of the body arrived for {config.body_idle_s:g} s; send it without pausing."
+            f"The body stood still for {config.body_idle_s:g} s, with less than {LEAST_RATE} bytes "
+            "a second; send it without pausing."
         )
     return RequestTimeout(
         f"The body did not arrive within {config.body_timeout_s:g} s; "

@@ -16,7 +16,8 @@ class ApiConfig:
     body_timeout_s: float = 30.0
     """How long a client may take to send its body; longer is answered 408."""
     body_idle_s: float = 5.0
-    """How long a client may send nothing in the middle of its body; longer is answered 408."""
+    """How long a client may send nothing, or less than 1 kB/s, in the middle of its body; longer is
+    answered 408."""
     cache_control: str = "public, max-age=86400"
     """`Cache-Control` of a served rendition."""
     keys: tuple[str, ...] = field(default=(), repr=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.limits import rows
 from benchmarks.settings import SETTINGS, variable
 from omnishot_ray.load.shapes import SHAPES
 from omnishot_ray.serving.environment import RAY_ENVIRONMENT
@@ -12,7 +13,7 @@ from omnishot_ray.settings import Settings, known_names, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
-ROWS = dict(re.findall(r"^\| `([\w.]+)`( ⏱)? \|", PAGE, re.MULTILINE))
+ROWS = dict(re.findall(r"^\| `([\w.]+)`( ⏱| 📏)? \|", PAGE, re.MULTILINE))
 WHOLE = ("dispatch.", "gateways.", "resizers.", "limits.", "cache.")
 """Groups of which every setting has to be there."""
 
@@ -26,8 +27,10 @@ def test_every_setting_of_serving_has_its_effect() -> None:
 
 
 def test_what_is_marked_as_measurable_is_measured() -> None:
-    marked = {name for name, mark in ROWS.items() if mark}
+    marked = {name for name, mark in ROWS.items() if mark == " ⏱"}
     assert marked == {setting.name for setting in SETTINGS}
+    by_picture = {name for name, mark in ROWS.items() if mark == " 📏"}
+    assert by_picture == {f"limits.{row.limit}" for row in rows()}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
