@@ -15,6 +15,7 @@ from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.fingerprint import info_etag, matches
 from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.openapi import INFO_DOCS
+from omnishot_ray.cache.flight import Flights
 from omnishot_ray.digest import content_digest
 from omnishot_ray.errors import FieldError, InvalidParameters, OmnishotError
 from omnishot_ray.imaging.info import ImageInfo
@@ -27,6 +28,7 @@ def build_info_routes(
 ) -> APIRouter:
     """The route that describes pictures."""
     router = APIRouter(tags=["images"])
+    flights: Flights[ImageInfo | OmnishotError] = Flights()
 
     @router.post("/api/info", **INFO_DOCS)
     async def info(request: Request) -> Response:
@@ -40,7 +42,7 @@ def build_info_routes(
         if matches(list_header(request, "if-none-match"), tag):
             return Response(status_code=304, headers=caching)
         task = InfoTask(upload.data, request.state.request_id, known_digest=digest.hex())
-        outcome = await optimizer.optimize(task)
+        outcome, joined = await flights.join(digest.hex(), lambda: optimizer.optimize(task))
         if isinstance(outcome, OmnishotError):
             raise outcome
         note_description(outcome)
@@ -48,7 +50,7 @@ def build_info_routes(
             **caching,
             "Server-Timing": server_timing(outcome.timings),
             "X-OmniShot-Source": describe_source(outcome.source),
-            "X-Cache": "miss",
+            "X-Cache": "joined" if joined else "miss",
         }
         return Response(orjson.dumps(info_document(outcome)), headers=headers, media_type=JSON)
 

@@ -1,16 +1,22 @@
 """`POST /api/info`: one image in, a document about it out."""
 
+import asyncio
 import json
 import re
 from typing import Any
 
+import httpx2
 import jsonschema
 import pytest
 from PIL import Image
 
+from omnishot_ray.api.application import create_app
+from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.api.openapi import INFO_DOCS, INFO_SCHEMA
 from omnishot_ray.errors import EngineUnavailable, OmnishotError
-from omnishot_ray.protocol import Task
+from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.protocol import Made, Task
 from tests import corpus
 from tests.contract.checks import CheckedClient, assert_problem, said
 from tests.contract.conftest import Serve
@@ -207,3 +213,23 @@ def test_a_failing_engine_is_told(serve: Serve) -> None:
     response = serve(Broken()).post("/api/info", content=JPEG)
     assert_problem(response, 503, "engine-unavailable")
     assert response.headers["retry-after"]
+
+
+@pytest.mark.anyio
+async def test_the_same_description_at_once_is_one_execution() -> None:
+    class Counting(LocalOptimizer):
+        count = 0
+
+        async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
+            self.count += 1
+            return await super().optimize(task)
+
+    optimizer = Counting(Limits())
+    transport = httpx2.ASGITransport(create_app(optimizer, ApiConfig()))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
+        asked = (client.post("/api/info", content=JPEG) for _ in range(20))
+        answers = await asyncio.gather(*asked)
+        assert optimizer.count == 1
+        assert sorted(one.headers["x-cache"] for one in answers) == ["joined"] * 19 + ["miss"]
+        assert len({one.content for one in answers}) == 1
+        assert (await client.post("/api/info", content=JPEG)).headers["x-cache"] == "miss"
