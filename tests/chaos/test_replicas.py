@@ -1,14 +1,13 @@
 """Replicas die under load; clients must not notice."""
 
-import concurrent.futures
 import os
 import signal
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.peers.wrk import unique
+from tests.chaos.load import load
 from tests.integration.service import Service, start_service, wait_for
 from tests.integration.test_service import SMALL, post
 
@@ -33,23 +32,11 @@ def test_killed_resizer_costs_no_request(pooled: Service) -> None:
     before = wait_for(
         lambda: pids if len(pids := pooled.replicas("Resizer")) == 2 else None, 30, "two replicas"
     )
-    stop = threading.Event()
-    statuses: list[int] = []
-
-    def load() -> None:
-        while not stop.is_set():
-            statuses.append(post(pooled, POOLED, unique(SMALL))[0].status)
-
-    with concurrent.futures.ThreadPoolExecutor(4) as clients:
-        running = [clients.submit(load) for _ in range(4)]
-        wait_for(lambda: len(statuses) > 20, 30, "load")
+    with load(pooled, POOLED) as seen:  # twice as many as there are replicas
+        seen.wait_for_more(20)
         os.kill(before[0], signal.SIGKILL)
-        seen = len(statuses)
-        wait_for(lambda: len(statuses) > seen + 40, 60, "answers after the kill")
-        stop.set()
-        for client in running:
-            client.result()
-    assert set(statuses) == {200}
+        seen.wait_for_more(40)
+    assert (seen.broken, set(seen.statuses)) == (0, {200})
 
     def replaced() -> bool:
         now = pooled.replicas("Resizer")
@@ -62,8 +49,13 @@ def test_all_resizers_killed_recovers(pooled: Service) -> None:
     before = wait_for(
         lambda: pids if len(pids := pooled.replicas("Resizer")) == 2 else None, 60, "two replicas"
     )
-    for pid in before:
-        os.kill(pid, signal.SIGKILL)
-    # Tried twice within the time limit; then 503 or 504, never a lost connection.
-    assert post(pooled, POOLED, unique(SMALL))[0].status in (200, 503, 504)
-    wait_for(lambda: post(pooled, POOLED, unique(SMALL))[0].status == 200, 60, "recovery")
+    with load(pooled, POOLED) as seen:
+        seen.wait_for_more(20)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: set(pooled.replicas("Resizer")) - set(before), 60, "a new replica")
+        wait_for(lambda: post(pooled, POOLED, unique(SMALL))[0].status == 200, 60, "recovery")
+        seen.wait_for_more(20)
+    # Tried twice within the time limit; then 503 or 504, never a lost connection nor a blame.
+    assert seen.broken == 0
+    assert set(seen.statuses) <= {200, 503, 504}
