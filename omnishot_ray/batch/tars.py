@@ -7,7 +7,7 @@ sizes); here its reads are bounded, because a header may claim a name of gigabyt
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pyarrow as pa
 
@@ -99,11 +99,28 @@ class _BombError(Exception):
     pass
 
 
+class _Header(tarfile.TarInfo):
+    """One that is broken ends the archive with an error: `tarfile` takes it for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise tarfile.ReadError(str(error)) from None
+            raise  # zeros, or nothing: that is the end
+
+
 def _members(file: Any, mode: str, inline_bytes: int | None) -> Iterator[Found]:
     try:
         # `|` reads from the stream in blocks; 10 240 bytes are tar's own.
         archive = tarfile.open(  # noqa: SIM115 - closed below
-            fileobj=file, mode=cast(Any, mode), bufsize=_SKIP_BYTES, encoding="utf-8"
+            fileobj=file,
+            mode=cast(Any, mode),
+            bufsize=_SKIP_BYTES,
+            encoding="utf-8",
+            tarinfo=_Header,
         )
         with closing(archive):
             while (item := archive.next()) is not None:

@@ -47,11 +47,16 @@ def _read_directory(file: Any) -> Iterator[Found]:
     start, length, count, shift = _find_directory(file, size)
     pieces = _Pieces(file, start, length)
     packed_sum = 0
-    for _ in range(count):
-        fields = _ENTRY.unpack(pieces.take(_ENTRY.size))
-        signature, made_by, _, flags, method, _, _, crc = fields[:8]
+    entries = 0
+    while pieces.left:
+        signature = pieces.take(4)
+        if signature == b"PK\x05\x05":  # 4.3.13: it signs the entries before it
+            break
         if signature != b"PK\x01\x02":
             raise Damaged("its directory is broken")
+        entries += 1
+        fields = _ENTRY.unpack(signature + pieces.take(_ENTRY.size - 4))
+        _, made_by, _, flags, method, _, _, crc = fields[:8]
         packed, plain, name_size, extra_size, comment_size = fields[8:13]
         attributes, offset = fields[15], fields[16]
         name = pieces.take(name_size)
@@ -71,6 +76,8 @@ def _read_directory(file: Any) -> Iterator[Found]:
         fault = _refused(flags, method, packed, plain, is_link)
         at = fault or Zipped(offset + shift, packed, method, crc)
         yield Found(text, plain, at)
+    if (entries - count) % 0x10000:  # archivers without zip64 write no more than 16 bits of it
+        raise Damaged(f"its directory has {entries} entries where it says {count}")
 
 
 def _refused(flags: int, method: int, packed: int, plain: int, is_link: bool) -> Fault | None:
@@ -153,6 +160,11 @@ class _Pieces:
     def __init__(self, file: Any, start: int, length: int) -> None:
         self._file, self._next, self._end = file, start, start + length
         self._bytes, self._at = b"", 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not taken yet."""
+        return self._end - self._next + len(self._bytes) - self._at
 
     def take(self, count: int) -> bytes:
         if self._at + count > len(self._bytes):

@@ -1,5 +1,6 @@
 """Indexes of tar and zip, read without the pictures, and what hostile ones come to."""
 
+import gzip
 import io
 import struct
 import subprocess
@@ -196,6 +197,31 @@ def test_a_tar_that_ends_early_gives_what_is_whole(tmp_path: Path) -> None:
     assert "archive-damaged" in {v.code for v in read.values() if isinstance(v, Fault)}
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_tar_with_a_broken_header_gives_what_is_before(
+    tmp_path: Path, kind: str, is_cut: bool
+) -> None:
+    members = {f"{n}.jpg": b"data" for n in range(6)}
+    path = batches.write_tar(tmp_path / "a.tar", members)
+    raw = bytearray(path.read_bytes())
+    if is_cut:
+        raw = raw[: 3 * 1024 + 200]
+    else:
+        raw[3 * 1024 + 148] ^= 7  # the checksum of the fourth
+    path.write_bytes(gzip.compress(raw) if kind == "tar.gz" else raw)
+    read = read_all(path, kind, tmp_path)
+    assert list(read) == ["0.jpg", "1.jpg", "2.jpg", "_archive"]
+    assert code(read["_archive"]) == "archive-damaged"
+
+
+@pytest.mark.parametrize("left", [0, 100, 512, 1536])
+def test_a_tar_may_end_without_its_zeros(tmp_path: Path, left: int) -> None:
+    path = batches.write_tar(tmp_path / "a.tar", {"a.jpg": b"1", "b.jpg": b"2"})
+    path.write_bytes(path.read_bytes()[: 2 * 1024 + left])
+    assert read_all(path, "tar", tmp_path) == {"a.jpg": b"1", "b.jpg": b"2"}
+
+
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst", "zip", "parquet", "arrow"])
 @pytest.mark.parametrize("content", [b"", b"x" * 5000, b"PK\x05\x06" + b"\xff" * 18])
 def test_what_is_no_archive_is_one_row(tmp_path: Path, kind: str, content: bytes) -> None:
@@ -277,6 +303,33 @@ def test_zip64(tmp_path: Path) -> None:
     found = found_in(path, "zip", tmp_path)
     assert len(found) == 70_000
     assert isinstance(found[-1].at, Zipped)
+    raw = path.read_bytes()
+    wide, end = raw.rindex(b"PK\6\6"), bytearray(raw[raw.rindex(b"PK\5\6") :])
+    struct.pack_into("<2H", end, 8, 70_000 % 65_536, 70_000 % 65_536)
+    path.write_bytes(raw[:wide] + end)  # as archivers write it that do not know of it
+    assert found_in(path, "zip", tmp_path) == found
+
+
+@pytest.mark.parametrize(("count", "left"), [(3, 0), (1, 1), (5, 1)])
+def test_a_zip_is_read_to_the_end_of_its_directory(tmp_path: Path, count: int, left: int) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {f"{n}.jpg": b"x" for n in range(3)})
+    raw = bytearray(path.read_bytes())
+    at = raw.rfind(b"PK\5\6")
+    struct.pack_into("<2H", raw, at + 8, count, count)
+    path.write_bytes(raw)
+    read = read_all(path, "zip", tmp_path)
+    assert [read.pop(f"{n}.jpg") for n in range(3)] == [b"x"] * 3
+    assert [code(value) for value in read.values()] == ["archive-damaged"] * left
+
+
+def test_a_signed_zip(tmp_path: Path) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    raw = bytearray(path.read_bytes())
+    at = raw.rfind(b"PK\5\6")
+    signature = b"PK\5\5" + struct.pack("<H", 3) + b"abc"
+    struct.pack_into("<L", raw, at + 12, struct.unpack_from("<L", raw, at + 12)[0] + len(signature))
+    path.write_bytes(raw[:at] + signature + raw[at:])
+    assert read_all(path, "zip", tmp_path) == {"a.jpg": b"x"}
 
 
 def test_sidecars_are_passed_over_and_counted(tmp_path: Path) -> None:
