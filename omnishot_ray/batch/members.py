@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from omnishot_ray.batch.names import whole_text
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.spans import Fault
 
@@ -27,6 +28,11 @@ class Container:
     """The folder in the output that keeps its members apart from those of others."""
     pattern: str = ""
     """Of a folder: the glob that names have to match, relative to it."""
+
+    @property
+    def source(self) -> str:
+        """How the manifest names it: the address without its query."""
+        return whole_text(str(self.place))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 A generator: what is in memory is one shard, the window of an index, and a filter of fixed size.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import unquote, urlsplit
@@ -20,13 +21,15 @@ from omnishot_ray.batch.members import (
     Whole,
     shard_id,
 )
-from omnishot_ray.batch.names import Stems, UnsafeName, safe_name
+from omnishot_ray.batch.names import Stems, UnsafeName, safe_name, whole_text
 from omnishot_ray.batch.places import Entry, Place
 from omnishot_ray.batch.sources import glob_matcher, is_wanted, relative
 from omnishot_ray.batch.spans import Fault
 from omnishot_ray.batch.tables import index_arrow, index_parquet
 from omnishot_ray.batch.tars import index_tar, stream_tar
 from omnishot_ray.batch.zips import index_zip
+
+logger = logging.getLogger(__name__)
 
 _BY_NAME = ("folder", "tar", "tar.gz", "tar.zst", "tar.bz2", "zip")
 """Kinds whose members are pictures or not by their names."""
@@ -46,6 +49,9 @@ def index(container: Container, job: BatchJob) -> Iterator[Found]:
     except OSError as error:
         detail = f"The {container.kind} cannot be read: {error.strerror or 'the store says no'}."
         yield Found("", -1, Fault("source-unreadable", detail))
+    except Exception:  # what nobody has thought of costs its row too
+        logger.exception("the index failed", extra={"source": container.source})
+        yield Found("", -1, Fault("source-unreadable", f"The {container.kind} cannot be read on."))
 
 
 def _index(container: Container, job: BatchJob) -> Iterator[Found]:
@@ -90,10 +96,11 @@ def _resolved(found: Iterator[Found | str], listing: Place) -> Iterator[Found]:
 
 
 def _address(text: str, listing: Place) -> Found:
-    if text.startswith(("http://", "https://")):
-        parts = urlsplit(text)
-        return Found(f"{parts.hostname}/{unquote(parts.path)}", -1, Address(text), text)
     try:
+        if text.startswith(("http://", "https://")):
+            text = whole_text(text)
+            parts = urlsplit(text)
+            return Found(f"{parts.hostname}/{unquote(parts.path)}", -1, Address(text), text)
         if "://" in text and not text.startswith("file://"):
             place = Place.parse(text)
             place = replace(place, query=place.query or listing.query)
@@ -148,8 +155,9 @@ def _is_member(found: Found, container: Container, job: BatchJob) -> bool:
 
 def _named(found: Found, index: int, container: Container, stems: Stems, job: BatchJob) -> Member:
     at: At = found.at
+    shown = whole_text(found.name) or "_archive"
     try:
-        name = safe_name(found.name) if found.name else "_archive"
+        name = safe_name(shown)
     except UnsafeName as error:
         name = f"_refused/{index:08d}"
         at = at if isinstance(at, Fault) else Fault("unsafe-member", str(error))
@@ -159,4 +167,4 @@ def _named(found: Found, index: int, container: Container, stems: Stems, job: Ba
     stem = stems.take(name, index)
     if container.prefix:
         stem = f"{container.prefix}/{stem}"
-    return Member(index, found.name or "_archive", stem, found.size, at)
+    return Member(index, shown, stem, found.size, at)

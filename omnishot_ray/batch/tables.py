@@ -94,7 +94,7 @@ def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | str]:
                     yield from _rows(group, rows, names, place.name)
                 else:
                     for batch in table.iter_batches(row_groups=[group], columns=[column.field]):
-                        yield from _texts(batch)
+                        yield from _addresses(batch.column(0))
     except NoColumn as error:
         yield Found("", -1, Fault("no-column", f"The table: {error}."))
     except pa.ArrowException:
@@ -105,8 +105,7 @@ def _names(table: pq.ParquetFile, group: int, column: Column) -> Iterator[str | 
     if column.name_field:
         leaf = column.name_field.rpartition(".")[2]
         for batch in table.iter_batches(row_groups=[group], columns=[column.name_field]):
-            for value in batch.column(0).to_pylist():
-                yield value and value.get(leaf)
+            yield from _texts(batch.column(0).field(leaf))
 
 
 def _rows(group: int, rows: int, names: Iterator[str | None], stem: str) -> Iterator[Found]:
@@ -115,9 +114,15 @@ def _rows(group: int, rows: int, names: Iterator[str | None], stem: str) -> Iter
         yield Found(name, -1, Row(group, index), may_cut=index % _ROWS_PER_CUT == 0)
 
 
-def _texts(batch: pa.RecordBatch) -> Iterator[str]:
-    for value in batch.column(0).to_pylist():
-        yield "" if value is None else value
+def _addresses(column: pa.Array) -> Iterator[str]:
+    return (text or "" for text in _texts(column))
+
+
+def _texts(column: pa.Array) -> Iterator[str | None]:
+    """By its bytes: they may be no UTF-8, which nobody checks who writes a table."""
+    for value in column.cast(pa.large_binary()):
+        raw = value.as_py()
+        yield None if raw is None else raw.decode("utf-8", "surrogateescape")
 
 
 def index_arrow(place: Place, wanted: str | None) -> Iterator[Found | str]:
@@ -127,11 +132,11 @@ def index_arrow(place: Place, wanted: str | None) -> Iterator[Found | str]:
             for group, batch in enumerate(batches):
                 column = choose_column(batch.schema, wanted)
                 if column.is_binary:
-                    names = iter(_leaf(batch, column.name_field) if column.name_field else [])
-                    texts = (value.as_py() for value in names)
-                    yield from _rows(group, batch.num_rows, texts, place.name)
+                    field = column.name_field
+                    names = _texts(_leaf(batch, field)) if field else iter(())
+                    yield from _rows(group, batch.num_rows, names, place.name)
                 else:
-                    yield from _texts(batch.select([column.field]))
+                    yield from _addresses(batch.column(column.field))
     except NoColumn as error:
         yield Found("", -1, Fault("no-column", f"The table: {error}."))
     except pa.ArrowException:

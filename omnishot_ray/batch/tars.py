@@ -130,7 +130,7 @@ def _members(file: Any, mode: str, inline_bytes: int | None) -> Iterator[Found]:
         yield Found("", -1, Fault("archive-bomb", "The archive grows more than 200-fold."))
     except (tarfile.TarError, EOFError) as error:
         yield Found("", -1, Fault("archive-damaged", f"The archive cannot be read on: {error}."))
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         yield Found("", -1, Fault("archive-damaged", "The archive cannot be read on from here."))

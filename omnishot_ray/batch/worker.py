@@ -22,6 +22,7 @@ from omnishot_ray.batch.manifest import (
     table_of,
 )
 from omnishot_ray.batch.members import Member, Shard
+from omnishot_ray.batch.names import whole_text
 from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.reading import read_members
@@ -153,7 +154,7 @@ def _record(
 ) -> list[ManifestRow]:
     """The rows of one picture; its renditions go to the writer on the way."""
     member = picture.member
-    source = str(shard.container.place)
+    source = shard.container.source
     outcome = answer.outcome if answer else picture.source
     if isinstance(outcome, Fault):
         return [_failed(source, member, outcome.code, outcome.detail)]
@@ -234,6 +235,7 @@ def _row(
 
 
 def _failed(source: str, member: Member, code: str, detail: str) -> ManifestRow:
+    detail = whole_text(detail)
     return ManifestRow(source, member.name, member.index, "", "failed", code, detail)
 
 
@@ -257,7 +259,7 @@ def _timing(shard: Shard, picture: _Picture, answer: Answer | None) -> TimingRow
     spent = answer.outcome.timings if answer and isinstance(answer.outcome, Result) else Timings()
     read_ms = picture.read_ms + (answer.read_ms if answer else 0.0)
     return TimingRow(
-        source=str(shard.container.place),
+        source=shard.container.source,
         member=picture.member.name,
         index=picture.member.index,
         finished_at=time(),

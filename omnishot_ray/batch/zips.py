@@ -74,6 +74,8 @@ def _read_directory(file: Any) -> Iterator[Found]:
             continue
         is_link = made_by >> 8 == _UNIX and (attributes >> 16) & _KIND == _LINK
         fault = _refused(flags, method, packed, plain, is_link)
+        if not fault and offset + shift + packed > size:
+            fault = Fault("member-damaged", "The member lies beyond the end of the archive.")
         at = fault or Zipped(offset + shift, packed, method, crc)
         yield Found(text, plain, at)
     if (entries - count) % 0x10000:  # archivers without zip64 write no more than 16 bits of it

@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnishot_ray.batch import tars
-from omnishot_ray.batch.members import Found, Inline, Range, Zipped
+from omnishot_ray.batch.members import Container, Found, Inline, Range, Zipped
+from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.plan import index, plan_shards
 from omnishot_ray.batch.reading import read_members
 from omnishot_ray.batch.spans import Fault, Span, SpanReader
@@ -239,6 +241,29 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
     assert code(read_all(path, "tar", tmp_path)["_archive"]) == "archive-damaged"
 
 
+def test_long_names_in_a_row_are_no_name(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5
+    path = tmp_path / "a.tar"
+    path.write_bytes((header.tobuf(tarfile.GNU_FORMAT) + b"name".ljust(512, b"\0")) * 1500)
+    assert code(read_all(path, "tar", tmp_path)["_archive"]) == "archive-damaged"
+
+
+def test_what_nobody_has_thought_of_costs_a_row(tmp_path: Path) -> None:
+    job = batches.job_of(tmp_path, out=tmp_path)
+    folder = Container(0, Place("/no\0name"), "folder")
+    (found,) = index(folder, job)
+    assert isinstance(found.at, Fault)
+    assert found.at.code == "source-unreadable"
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": b"x", "b.jpg": b"y"})
+    (shard,) = plan_shards(batches.container(path, "zip"), job, "job")
+    first, second = shard.members
+    beyond = replace(first, at=Zipped(1 << 63, 1, 0, 0))
+    read = [got for _, got in read_members(replace(shard, members=(beyond, second)), job)]
+    assert code(read[0]) == "source-unreadable"
+    assert read[1] == b"y"
+
+
 def test_a_tar_that_grows_without_end_is_a_bomb(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(tars, "_FREE_BYTES", 4 * MIB)
     path = batches.write_tar(tmp_path / "a.tar.gz", {"a.jpg": bytes(16 * MIB)}, "w:gz")
@@ -308,6 +333,22 @@ def test_zip64(tmp_path: Path) -> None:
     struct.pack_into("<2H", end, 8, 70_000 % 65_536, 70_000 % 65_536)
     path.write_bytes(raw[:wide] + end)  # as archivers write it that do not know of it
     assert found_in(path, "zip", tmp_path) == found
+
+
+def test_a_member_beyond_the_zip_is_one_row(tmp_path: Path) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": b"x", "b.jpg": b"y"})
+    raw = bytearray(path.read_bytes())
+    start = raw.index(b"PK\1\2")
+    extra = struct.pack("<2HQ", 1, 8, (1 << 63) + 5)  # zip64's offset
+    struct.pack_into("<H", raw, start + 30, len(extra))
+    struct.pack_into("<L", raw, start + 42, 0xFFFFFFFF)
+    raw[start + 51 : start + 51] = extra
+    end = raw.rfind(b"PK\5\6")
+    struct.pack_into("<L", raw, end + 12, struct.unpack_from("<L", raw, end + 12)[0] + len(extra))
+    path.write_bytes(raw)
+    read = read_all(path, "zip", tmp_path)
+    assert code(read["a.jpg"]) == "member-damaged"
+    assert read["b.jpg"] == b"y"
 
 
 @pytest.mark.parametrize(("count", "left"), [(3, 0), (1, 1), (5, 1)])

@@ -143,6 +143,15 @@ def test_stage_gives_a_row_for_each_picture_and_rendition(isolate: bool) -> None
     assert made["rendition_bytes"][3:] == [one.data for one in alone]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("isolate", [True, False])
+def test_stage_takes_rows_without_a_picture(isolate: bool) -> None:
+    stage = Renditions(variants=VARIANTS, isolate=isolate)
+    pictures = [None, batches.photo(1), "text", b""]
+    made: dict[str, Any] = stage({"bytes": np.array(pictures, dtype=object)})
+    stage.close()
+    assert made["error"] == ["no-data", "", "", "no-data", "unsupported-format"]
+
+
 def test_stage_says_what_is_missing() -> None:
     with pytest.raises(InvalidParameters):
         Renditions()

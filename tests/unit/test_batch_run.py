@@ -282,6 +282,63 @@ def test_listings_name_what_they_may(tmp_path: Path) -> None:
     }
 
 
+def test_addresses_that_are_none_cost_a_row_each(tmp_path: Path) -> None:
+    batches.write_folder(tmp_path, {"a.jpg": batches.photo()})
+    odd = {
+        "http://[x/a.jpg": "bad-address",
+        "http://\u2100x/a.jpg": "bad-address",
+        "\ud800.jpg": "not-found",
+        "/a\0b.jpg": "source-unreadable",
+    }
+    listing = batches.lines(tmp_path / "list.jsonl", [*odd, "a.jpg"])
+    summary = batches.make(listing, out=tmp_path / "out", time_limit_s=5)
+    assert summary.counts.renditions == 1
+    assert list(batches.errors(tmp_path / "out").values()) == list(odd.values())
+
+
+@pytest.mark.parametrize("to", ["folder", "webdataset"])
+def test_file_names_of_unknown_encoding(tmp_path: Path, to: str) -> None:
+    members = {"caf\udce9.jpg": batches.photo(), "caf\udce9.tar": b""}
+    source = batches.write_folder(tmp_path / "in", members)
+    batches.make(source, out=tmp_path / "out", to=to)
+    picture, archive = batches.rows(tmp_path / "out")
+    assert (picture["member"], picture["status"]) == ("caf%E9.jpg", "ok")
+    assert archive["source"] == f"{source}/caf%E9.tar"
+    assert archive["error"] == "source-unreadable"
+
+
+def test_a_member_named_like_a_file_of_the_output(tmp_path: Path) -> None:
+    members = {"manifest.parquet/a.jpg": batches.photo(), "run.json/b.jpg": batches.photo(1)}
+    source = batches.write_tar(tmp_path / "a.tar", members)
+    batches.make(source, out=tmp_path / "out")
+    assert [row["output"] for row in batches.rows(tmp_path / "out")] == [
+        "_manifest.parquet/a.small.jpg",
+        "_run.json/b.small.jpg",
+    ]
+
+
+def test_text_columns_that_are_no_text(tmp_path: Path) -> None:
+    batches.write_folder(tmp_path, {"a.jpg": batches.photo()})
+    raw = [b"a.jpg", b"caf\xe9.jpg", None]
+    text = pa.array(raw, pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"path": text}), tmp_path / "paths.parquet")
+    batches.make(tmp_path / "paths.parquet", out=tmp_path / "paths")
+    errors = batches.errors(tmp_path / "paths")
+    assert errors == {"caf%E9.jpg": "not-found", "_archive": "bad-address"}
+    pictures = pa.array([batches.photo(n) for n in range(3)], pa.binary())
+    struct = pa.StructArray.from_arrays([pictures, text], ["bytes", "path"])
+    table = pa.table({"image": struct})
+    pq.write_table(table, tmp_path / "hf.parquet")
+    sink = pa.OSFile(str(tmp_path / "hf.arrow"), "wb")
+    with sink, pa.ipc.new_file(sink, table.schema) as out:
+        out.write_table(table)
+    for name in ("hf.parquet", "hf.arrow"):
+        batches.make(tmp_path / name, out=tmp_path / f"out-{name}")
+        members = [row["member"] for row in batches.rows(tmp_path / f"out-{name}")]
+        assert members[:2] == ["a.jpg", "caf%E9.jpg"]
+        assert len(members) == 3
+
+
 def test_a_record_that_is_damaged_counts_as_none(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", batches.photos(2))
     out = tmp_path / "out"
