@@ -8,6 +8,7 @@ all. Resuming asks for one record at a time: there is no list of what has been d
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -59,15 +60,29 @@ class Commits:
         (self._commits / f"{shard.key}.parquet").write(_packed(rows, commit))
 
     def trim(self, container: int, shards: int) -> None:
-        """Forget records beyond the last shard of a container that has become smaller."""
-        folder = self._commits / f"{container:06d}"
-        for ordinal in range(shards, shards + len(folder.names())):
-            place = folder / f"{ordinal:08d}.parquet"
-            if place.entry() is None:
-                break
-            self._note(place, f"{container:06d}-{ordinal:06d}-beyond")
-            place.delete()
-            (self._timings / f"{container:06d}/{ordinal:08d}.parquet").delete()
+        """Forget records beyond the last shard of a container that has become smaller.
+
+        Shards are committed in any order, so there may be gaps. The record goes last: who is killed
+        before that finds all of it again.
+        """
+        for ordinal in sorted(self._ordinals(container)):
+            if ordinal < shards:
+                continue
+            key = f"{container:06d}/{ordinal:08d}.parquet"
+            self._note(self._commits / key, f"{container:06d}-{ordinal:06d}-beyond")
+            (self._timings / key).delete()
+            (self._commits / key).delete()
+
+    def trim_containers(self, containers: int) -> None:
+        """The same of containers beyond the last."""
+        for name in {*self._commits.names(), *self._timings.names()}:
+            if name.isdigit() and int(name) >= containers:
+                self.trim(int(name), 0)
+
+    def _ordinals(self, container: int) -> set[int]:
+        folders = (kept / f"{container:06d}" for kept in (self._commits, self._timings))
+        stems = [PurePosixPath(name).stem for folder in folders for name in folder.names()]
+        return {int(stem) for stem in stems if stem.isdigit()}
 
     def stale_outputs(self) -> set[str]:
         """All files of sources as they were; some may have been made anew since."""
@@ -80,7 +95,10 @@ class Commits:
             (self._stale / name).delete()
 
     def _note(self, record: Place, name: str) -> None:
-        outputs = set(_table(record).column("output").to_pylist()) - {""}
+        try:
+            outputs = set(_table(record).column("output").to_pylist()) - {""}
+        except (FileNotFoundError, pa.ArrowException, KeyError):
+            return  # killed before it was written, or damaged: it counts as none
         (self._stale / f"{name}.json").write(json.dumps(sorted(outputs)).encode())
 
     def rows(self) -> Iterator[tuple[Commit, pa.Table]]:

@@ -94,8 +94,7 @@ class Run:
         commits = Commits(self.out)
         for container in self.containers:
             commits.trim(container.ordinal, self._shards.get(container.ordinal, 0))
-        for ordinal in self._ordinals_beyond():
-            commits.trim(ordinal, 0)
+        commits.trim_containers(len(self.containers))
         stale = commits.stale_outputs()
         errors: dict[str, int] = {}
         counts = Counts()
@@ -143,11 +142,6 @@ class Run:
             time() - self.started_at,
             self.new,
         )
-
-    def _ordinals_beyond(self) -> list[int]:
-        names = (Commits(self.out).state / "commits").names()
-        known = len(self.containers)
-        return [int(name) for name in names if name.isdigit() and int(name) >= known]
 
     def _take_possession(self, resume: bool) -> None:
         place = self.out / STATE / "job.json"

@@ -190,6 +190,39 @@ def test_files_that_move_between_shards_are_kept(tmp_path: Path) -> None:
     assert len(left) == 4
 
 
+def test_records_beyond_a_gap_go_with_their_files(tmp_path: Path) -> None:
+    source = batches.write_folder(tmp_path / "in", {f"{n}.jpg": batches.photo(n) for n in range(8)})
+    out = tmp_path / "out"
+    batches.make(source, out=out, shard_members=2)
+    state = out / ".omnishot"
+    # As one leaves it that is killed while the third shard is made, or within `finish`.
+    (state / "commits" / "000000" / "00000002.parquet").unlink()
+    for n in range(4, 8):
+        (source / f"{n}.jpg").unlink()
+    again = batches.make(source, out=out, shard_members=2, resume=True)
+    assert again.counts.pictures == 4
+    assert [row["member"] for row in batches.rows(out)] == [f"{n}.jpg" for n in range(4)]
+    times = pq.read_table(out / "timings.parquet").column("member").to_pylist()
+    assert times == [f"{n}.jpg" for n in range(4)]
+    assert not (out / "6.small.jpg").exists()
+    names = {path.name for path in (state / "timings").rglob("*.parquet")}
+    assert names == {"00000000.parquet", "00000001.parquet"}
+
+
+def test_records_of_a_source_that_has_gone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        batches.write_tar(
+            tmp_path / f"{name}.tar", {f"{n}.jpg": batches.photo(n) for n in range(3)}
+        )
+    out = tmp_path / "out"
+    batches.make(tmp_path / "*.tar", out=out, shard_members=1)
+    (out / ".omnishot" / "commits" / "000001" / "00000000.parquet").unlink()
+    (tmp_path / "b.tar").unlink()
+    batches.make(tmp_path / "*.tar", out=out, shard_members=1, resume=True)
+    assert len(batches.rows(out)) == 3
+    assert list((out / "b").glob("*.jpg")) == [out / "b" / "0.small.jpg"]  # nobody knows of it
+
+
 def test_an_output_holds_one_job(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", batches.photos(1))
     batches.make(source, out=tmp_path / "out")
