@@ -6,6 +6,8 @@ all. Resuming asks for one record at a time: there is no list of what has been d
 """
 
 import json
+import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
@@ -16,7 +18,7 @@ import pyarrow.parquet as pq
 
 from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts
 from omnishot_ray.batch.members import Shard
-from omnishot_ray.batch.places import STATE, Place
+from omnishot_ray.batch.places import STATE, Place, scratch_of
 
 _META = b"omnishot.commit"
 
@@ -35,10 +37,11 @@ class Commits:
     """The records of one output."""
 
     def __init__(self, out: Place) -> None:
-        self.state = out / STATE
-        self._commits = self.state / "commits"
-        self._timings = self.state / "timings"
-        self._stale = self.state / "stale"
+        state = out / STATE
+        self._commits = state / "commits"
+        self._timings = state / "timings"
+        self._stale = state / "stale"
+        self._scratch = scratch_of(out)
 
     def find(self, shard: Shard) -> Commit | None:
         """The record of exactly this shard; None where it is still to be done."""
@@ -56,8 +59,8 @@ class Commits:
 
     def write(self, shard: Shard, commit: Commit, rows: pa.Table, timings: pa.Table) -> None:
         """Put the record there; with it the shard is done. Raises `OSError`."""
-        (self._timings / f"{shard.key}.parquet").write(_packed(timings, None))
-        (self._commits / f"{shard.key}.parquet").write(_packed(rows, commit))
+        self._put(self._timings / f"{shard.key}.parquet", _packed(timings, None))
+        self._put(self._commits / f"{shard.key}.parquet", _packed(rows, commit))
 
     def trim(self, container: int, shards: int) -> None:
         """Forget records beyond the last shard of a container that has become smaller.
@@ -99,7 +102,12 @@ class Commits:
             outputs = set(_table(record).column("output").to_pylist()) - {""}
         except (FileNotFoundError, pa.ArrowException, KeyError):
             return  # killed before it was written, or damaged: it counts as none
-        (self._stale / f"{name}.json").write(json.dumps(sorted(outputs)).encode())
+        self._put(self._stale / f"{name}.json", json.dumps(sorted(outputs)).encode())
+
+    def _put(self, place: Place, data: bytes) -> None:
+        if place.is_local:
+            os.makedirs(self._scratch.path, exist_ok=True)
+        place.write(data, (self._scratch / f"record-{secrets.token_hex(8)}").path)
 
     def rows(self) -> Iterator[tuple[Commit, pa.Table]]:
         """All records in the order of the plan."""

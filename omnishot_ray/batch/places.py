@@ -5,13 +5,14 @@ rename; in a bucket by one upload, which is visible once it is complete.
 """
 
 import ctypes
+import mmap
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
@@ -145,12 +146,16 @@ class Place:
         with self.open() as file:
             return bytes(file.read())
 
-    def write(self, data: bytes) -> None:
-        """Put a file there, whole and for good, over whatever was there. Raises `OSError`."""
+    def write(self, data: bytes, partial: str = "") -> None:
+        """Put a file there, whole and for good, over whatever was there. Raises `OSError`.
+
+        On this machine it is `partial` until it is whole, a name in the same file system. Where
+        several may write the same file, each has to name its own.
+        """
         if not self.is_local:
             self._upload(pa.py_buffer(data))
             return
-        partial = f"{self.path}.partial"
+        partial = partial or f"{self.path}.partial"
         make_folder(os.path.dirname(self.path))
         with open(partial, "wb") as file:
             file.write(data)
@@ -159,13 +164,13 @@ class Place:
         os.replace(partial, self.path)
         sync_folder(os.path.dirname(self.path))
 
-    def upload(self, file: Path) -> None:
+    def upload(self, file: IO[bytes]) -> None:
         """Put the content of a file of this machine there, as `write` does, in one piece."""
-        if file.stat().st_size == 0:
+        file.flush()
+        if os.fstat(file.fileno()).st_size == 0:
             self.write(b"")
             return
-        with pa.memory_map(str(file)) as mapped:
-            self._upload(mapped.read_buffer())
+        self._upload(pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
     def _upload(self, buffer: Any) -> None:
         # One write: closing a stream completes its upload, also when half of it is missing.
@@ -211,6 +216,15 @@ def _walk(folder: str) -> Iterator[Entry]:
 
 STATE = ".omnishot"
 """The folder in an output that holds what has been done; never looked into for pictures."""
+
+
+def scratch_of(out: Place) -> Place:
+    """Where an output of this machine is written before it is whole.
+
+    In its own file system: a rename does not copy. Names in it are never used twice: a worker that
+    outlives its run does not touch what the next one writes.
+    """
+    return out / STATE / "tmp"
 
 
 def make_folder(path: str) -> None:

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from omnishot_ray.batch.commits import Commits
 from omnishot_ray.batch.job import OUTPUT_KINDS, read_renditions, read_variants_file
+from omnishot_ray.batch.members import Container, Shard
+from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.run import Run, work_here
 from omnishot_ray.batch.sample import read_output
@@ -230,6 +233,46 @@ def test_an_output_holds_one_job(tmp_path: Path) -> None:
         batches.make(source, out=tmp_path / "out")
     with pytest.raises(InvalidParameters, match="other sources or options"):
         batches.make(source, out=tmp_path / "out", renditions=TWO, resume=True)
+
+
+def test_an_output_is_worked_on_by_one_run(tmp_path: Path) -> None:
+    source = batches.write_folder(tmp_path / "in", batches.photos(1))
+    job = batches.job_of(source, out=tmp_path / "out")
+    first = Run(job)
+    with pytest.raises(InvalidParameters, match="another run"):
+        Run(job, resume=True)
+    assert work_here(first).counts.pictures == 1
+    assert work_here(Run(job, resume=True)).counts.pictures == 1
+
+
+@pytest.mark.parametrize("to", OUTPUT_KINDS)
+def test_who_outlives_his_run_harms_no_other(tmp_path: Path, to: str) -> None:
+    out = Place.parse(str(tmp_path / "out"))
+    shard = Shard(Container(0, Place("/data"), "folder"), 0, "id", ())
+
+    def begin() -> Writer:
+        writer = open_writer(out, to, shard)
+        writer.add("a", "small", "jpg", b"whole")
+        return writer
+
+    old, new = begin(), begin()
+    again = begin()  # and begins once more while the other has done half of it
+    new.finish()
+    made = {path.name: path.read_bytes() for path in Path(out.path).iterdir() if path.is_file()}
+    assert len(made) == 1
+    for other in (old, again):
+        other.finish()
+        (path,) = (path for path in Path(out.path).iterdir() if path.is_file())
+        assert made == {path.name: path.read_bytes()}
+
+
+def test_what_goes_to_a_bucket_leaves_nothing_here(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shard = Shard(Container(0, Place("/data"), "folder"), 0, "id", ())
+    writer = open_writer(Place("bucket/out", "s3"), "zip", shard)
+    writer.add("a", "small", "jpg", b"whole")
+    assert list(tmp_path.iterdir()) == []
+    writer.abandon()
 
 
 def test_errors_are_rows_and_can_be_copied(tmp_path: Path) -> None:
