@@ -125,7 +125,12 @@ class Stage:
         Their reports come in one block: what a retry makes has to be cut as it was the first time,
         or Ray takes one part for another.
         """
-        return row_of([self._report(value) for value in values_of(rows)])
+        done: list[ShardReport] = []
+        for value in values_of(rows):
+            done.append(self._report(value))
+            if done[-1].is_given_up:
+                break
+        return row_of(done)
 
     def _report(self, value: Shard | ShardReport) -> ShardReport:
         if isinstance(value, ShardReport):

@@ -39,6 +39,8 @@ class Summary:
     """Of this run."""
     new: Counts = field(default_factory=Counts)
     """Of this run: without what earlier ones had done."""
+    first_error: str = ""
+    """Of this run: the picture, and what is wrong with it."""
 
     @property
     def exit_code(self) -> int:
@@ -64,6 +66,7 @@ class Run:
         self.counts = Counts()
         self.new = Counts()
         self._shards: dict[int, int] = {}
+        self._first_error, self._is_given_up = "", False
         self._lock = _lock(self.out)
         try:
             self._take_possession(resume)
@@ -84,9 +87,9 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether there are more errors than the job allows."""
-        limit = 0 if self.job.on_error == "fail" else self.job.max_errors
-        return limit is not None and self.counts.failed_pictures > limit
+        """Whether there are more errors than one run allows."""
+        limit = self.job.max_errors
+        return self._is_given_up or (limit is not None and self.new.failed_pictures > limit)
 
     def close(self) -> None:
         """Let another run have the output."""
@@ -99,6 +102,8 @@ class Run:
         self.counts += report.counts
         if not report.was_done:
             self.new += report.counts
+        self._first_error = self._first_error or report.first_error
+        self._is_given_up |= report.is_given_up
         self._shards[report.container] = self._shards.get(report.container, 0) + 1
 
     def finish(self) -> Summary:
@@ -152,6 +157,7 @@ class Run:
             dict(sorted((errors or {}).items())),
             time() - self.started_at,
             self.new,
+            self._first_error,
         )
 
     def _take_possession(self, resume: bool) -> None:

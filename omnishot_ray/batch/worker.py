@@ -49,6 +49,8 @@ class ShardReport:
     """Of the engine: decode, transform, encode."""
     worker: str = ""
     first_error: str = ""
+    is_given_up: bool = False
+    """At a failure that ends the job: nothing of the shard is kept, so that it is tried again."""
 
 
 class Worker:
@@ -95,17 +97,37 @@ class Worker:
         writer = open_writer(self._out, self._job.to, shard)
         rows: list[ManifestRow] = []
         timings: list[TimingRow] = []
+        first_error, is_given_up = "", False
         try:
             with self._turn:
                 started = perf_counter()
                 pictures = _pictures(shard, self._job)
                 for picture, answer in self._engine.answers(pictures, writer.folder):
-                    rows += _record(shard, picture, answer, self._job, writer)
+                    made = _record(shard, picture, answer, self._job, writer)
+                    rows += made
                     timings.append(_timing(shard, picture, answer))
-            writer.finish()
+                    first_error = first_error or _first_error(made)
+                    is_given_up = bool(first_error) and self._job.on_error == "fail"
+                    if is_given_up:
+                        break
+            if is_given_up:
+                writer.abandon()
+            else:
+                writer.finish()
         except BaseException:
             writer.abandon()
             raise
+        if is_given_up:
+            return ShardReport(
+                shard.container.ordinal,
+                shard.ordinal,
+                Counts(pictures=1, failed_pictures=1, failed=1),
+                0,
+                False,
+                worker=self._name,
+                first_error=first_error,
+                is_given_up=True,
+            )
         counts = count_rows(rows, shard.others)
         planned = shard.bytes_of_members
         commit = Commit(shard.id, counts, planned)
@@ -119,7 +141,7 @@ class Worker:
             (perf_counter() - started) * 1000.0,
             sum(row.decode_ms + row.transform_ms + row.encode_ms for row in timings),
             self._name,
-            next((f"{row.member}: {row.detail}" for row in rows if row.error), ""),
+            first_error,
         )
 
 
@@ -232,6 +254,10 @@ def _row(
         output=output,
         entry=entry,
     )
+
+
+def _first_error(rows: list[ManifestRow]) -> str:
+    return next((f"{row.member}: {row.detail}" for row in rows if row.error), "")
 
 
 def _failed(source: str, member: Member, code: str, detail: str) -> ManifestRow:

@@ -145,7 +145,7 @@ main.add_command(
     show_default=True,
     help="A picture that fails: only its row, the file as it came, or the end.",
 )
-@click.option("--max-errors", type=click.IntRange(0), help="End when more pictures have failed.")
+@click.option("--max-errors", type=click.IntRange(0), help="End when more have failed in this run.")
 @click.option("--match", default="", metavar="GLOB", help="Members to take; else by suffix.")
 @click.option("--column", help="Of tables and listings: the one with pictures or addresses.")
 @click.option("--shard-size", type=click.IntRange(1), help="Pictures worked on and kept together.")

@@ -14,10 +14,11 @@ from omnishot_ray.batch.manifest import Counts
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.progress import Lines, Pace, record_shard
 from omnishot_ray.batch.report import write_report
-from omnishot_ray.batch.run import Run
+from omnishot_ray.batch.run import Run, work_here
 from omnishot_ray.batch.stage import Renditions
 from omnishot_ray.batch.worker import ShardReport
-from omnishot_ray.cli import batch
+from omnishot_ray.cli import main
+from omnishot_ray.cli.batch import _say
 from omnishot_ray.errors import InvalidParameters
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.option_table import SPECS
@@ -159,6 +160,14 @@ def test_stage_says_what_is_missing() -> None:
         Renditions(options={"width": 3}, isolate=False)({"other": np.array([1])})
 
 
+def test_who_stops_says_at_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = batches.write_folder(tmp_path / "in", {"a.jpg": b"no"})
+    job = batches.job_of(source, out=tmp_path / "out", on_error="fail")
+    _say(work_here(Run(job)), job, as_json=False, report=False)
+    said = capsys.readouterr().err
+    assert "stopped after 1 failed pictures (--on-error fail). The first was a.jpg: " in said
+
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -167,7 +176,7 @@ def test_the_page_names_every_flag_and_code() -> None:
     rendition = {spec.name for spec in SPECS}
     flags = {
         option.opts[0]
-        for option in batch.params
+        for option in main.commands["batch"].params
         if isinstance(option, click.Option) and option.name not in rendition
     }
     assert [flag for flag in sorted(flags) if flag not in page] == []

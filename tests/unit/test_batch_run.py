@@ -290,19 +290,39 @@ def test_errors_are_rows_and_can_be_copied(tmp_path: Path) -> None:
     assert batches.errors(tmp_path / "copy") == batches.errors(tmp_path / "skip")
 
 
-@pytest.mark.parametrize(
-    ("given", "shards"), [({"on_error": "fail"}, 1), ({"max_errors": 1}, 2), ({"max_errors": 9}, 3)]
-)
+@pytest.mark.parametrize(("most", "shards"), [(1, 2), (9, 3)])
 def test_too_many_errors_end_the_job_and_resume_goes_on(
-    tmp_path: Path, given: dict, shards: int
+    tmp_path: Path, most: int, shards: int
 ) -> None:
     members = {f"{n}.jpg": BROKEN if n % 2 else batches.photo(n) for n in range(6)}
     source = batches.write_folder(tmp_path / "in", members)
-    summary = batches.make(source, out=tmp_path / "out", shard_members=2, **given)
+    out = tmp_path / "out"
+    summary = batches.make(source, out=out, shard_members=2, max_errors=most)
     assert summary.finished == (shards == 3)
     assert summary.exit_code == 1
     assert summary.counts.shards == shards
-    assert (tmp_path / "out" / "manifest.parquet").exists() == (shards == 3)
+    assert summary.first_error.startswith("1.jpg: ")
+    assert (out / "manifest.parquet").exists() == (shards == 3)
+    again = batches.make(source, out=out, shard_members=2, max_errors=most, resume=True)
+    assert (again.finished, again.counts.shards, again.counts.failed) == (True, 3, 3)
+
+
+def test_the_first_error_ends_the_job_within_its_shard(tmp_path: Path) -> None:
+    members = {f"{n}.jpg": BROKEN if n in (0, 4) else batches.photo(n) for n in range(6)}
+    source = batches.write_folder(tmp_path / "in", members)
+    out = tmp_path / "out"
+    first = batches.make(source, out=out, shard_members=3, on_error="fail")
+    assert (first.finished, first.exit_code, first.new.pictures) == (False, 1, 1)
+    assert first.first_error.startswith("0.jpg: ")
+    assert list(out.glob("*.jpg")) == []
+    (source / "0.jpg").write_bytes(batches.photo(0))
+    second = batches.make(source, out=out, shard_members=3, on_error="fail", resume=True)
+    assert (second.finished, second.counts.renditions) == (False, 3)
+    assert second.first_error.startswith("4.jpg: ")
+    third = batches.make(source, out=out, shard_members=3, on_error="skip", resume=True)
+    assert (third.finished, third.counts.renditions, third.new.pictures) == (True, 5, 3)
+    batches.make(source, out=tmp_path / "anew", shard_members=3)
+    assert batches.digests(out) == batches.digests(tmp_path / "anew")
 
 
 def test_members_of_several_sources_are_kept_apart(tmp_path: Path) -> None:
