@@ -108,20 +108,37 @@ class Place:
             return bool(self.names())
         return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
 
-    def walk(self) -> Iterator[Entry]:
+    @property
+    def real(self) -> "Place":
+        """The same without links on the way, to compare."""
+        return replace(self, path=os.path.realpath(self.path)) if self.is_local else self
+
+    def walk(self, without: "Place | None" = None) -> Iterator[Entry]:
         """All files below, in the order of their names folder by folder. Links are not followed.
 
         A link to a file comes with a size of -1. On a disk the names of one folder at a time are in
-        memory; a bucket hands over its whole listing.
+        memory; a bucket hands over its whole listing. `without` is a folder that is not looked
+        into, where it is below.
         """
+        left_out = self._below(without) if without else ""
         if self.is_local:
-            yield from _walk(self.path)
+            yield from _walk(self.path, left_out)
             return
         listing = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True))
         listing.sort(key=lambda info: info.path)
+        below = len(self.path.rstrip("/")) + 1
         for info in listing:
-            if info.type == fs.FileType.File:
+            if left_out and info.path.startswith(f"{left_out}/"):
+                continue
+            if info.type == fs.FileType.File and STATE not in info.path[below:].split("/"):
                 yield _entry(replace(self, path=info.path), info)
+
+    def _below(self, other: "Place") -> str:
+        """The path of a folder in this one, as walking meets it; empty where it is elsewhere."""
+        root = self.real.path.rstrip("/") + "/"
+        path = other.real.path
+        is_below = self.scheme == other.scheme and path.startswith(root)
+        return (self / path[len(root) :]).path if is_below else ""
 
     def names(self) -> list[str]:
         """What is directly in a folder, in order; nothing where there is none."""
@@ -200,13 +217,13 @@ def _filesystem(scheme: str, bucket: str, query: str, anonymous: bool) -> Any:
     return fs.FileSystem.from_uri(address)[0]
 
 
-def _walk(folder: str) -> Iterator[Entry]:
+def _walk(folder: str, left_out: str) -> Iterator[Entry]:
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            if entry.name != STATE:
-                yield from _walk(entry.path)
+            if entry.name != STATE and entry.path != left_out:
+                yield from _walk(entry.path, left_out)
         elif entry.is_symlink():
             yield Entry(Place(entry.path), -1, 0)
         elif entry.is_file(follow_symlinks=False):

@@ -58,7 +58,7 @@ def _index(container: Container, job: BatchJob) -> Iterator[Found]:
     place = container.place
     match container.kind:
         case "folder":
-            yield from _index_folder(container)
+            yield from _index_folder(container, Place.parse(job.out))
         case "tar":
             yield from index_tar(place)
         case "tar.gz" | "tar.zst" | "tar.bz2" as kind:
@@ -73,9 +73,9 @@ def _index(container: Container, job: BatchJob) -> Iterator[Found]:
             yield from _resolved(read_listing(place, container.kind, job.column), place)
 
 
-def _index_folder(container: Container) -> Iterator[Found]:
+def _index_folder(container: Container, out: Place) -> Iterator[Found]:
     wanted = glob_matcher(container.pattern)
-    for entry in container.place.walk():
+    for entry in container.place.walk(without=out):
         name = relative(entry, container.place)
         if not wanted(name):
             continue

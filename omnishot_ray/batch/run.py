@@ -61,7 +61,7 @@ class Run:
         """
         self.job = job
         self.out = Place.parse(job.out)
-        self.containers = find_containers(job.sources, job.match)
+        self.containers = find_containers(job.sources, self.out, job.match)
         self.started_at = time()
         self.counts = Counts()
         self.new = Counts()

@@ -19,6 +19,7 @@ from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.run import Run, work_here
 from omnishot_ray.batch.sample import read_output
+from omnishot_ray.batch.sources import find_containers
 from omnishot_ray.errors import InvalidParameters, OmnishotError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import process
@@ -350,6 +351,32 @@ def test_globs_folders_and_archives_in_folders(tmp_path: Path) -> None:
         batches.make(tmp_path / "*.tiff", out=tmp_path / "f")
     with pytest.raises(InvalidParameters, match="no such file"):
         batches.make(tmp_path / "nowhere", out=tmp_path / "f")
+
+
+def test_an_output_within_its_source_is_passed_over(tmp_path: Path) -> None:
+    source = batches.write_folder(tmp_path / "in", batches.photos(3))
+    (tmp_path / "link").symlink_to(source)
+    out = source / "out"
+    for resume in (False, True):
+        assert batches.make(source, out=out, resume=resume).counts.pictures == 3
+
+    def kinds(folder: Path, output: Path) -> list[str]:
+        return [one.kind for one in find_containers([str(folder)], Place.parse(str(output)))]
+
+    assert kinds(tmp_path / "link", out) == ["folder"]
+    assert kinds(source, tmp_path / "link" / "out") == ["folder"]
+    assert kinds(out / "folder-0", out) == ["folder"]
+    assert kinds(source, tmp_path / "other") == ["folder", "parquet", "parquet"]
+
+
+@pytest.mark.parametrize("pattern", ["", "*.jpg"])
+def test_an_output_that_is_its_source_is_refused(tmp_path: Path, pattern: str) -> None:
+    source = batches.write_folder(tmp_path / "in", {"a.jpg": batches.photo()})
+    (tmp_path / "link").symlink_to(source)
+    for out in (source, tmp_path / "link"):
+        with pytest.raises(InvalidParameters, match="output too"):
+            batches.make(source / pattern, out=out)
+    assert [path.name for path in source.iterdir()] == ["a.jpg"]
 
 
 def test_links_in_folders_are_not_followed(tmp_path: Path) -> None:
