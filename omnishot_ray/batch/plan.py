@@ -6,6 +6,7 @@ A generator: what is in memory is one shard, the window of an index, and a filte
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from omnishot_ray.batch.job import BatchJob
@@ -23,7 +24,7 @@ from omnishot_ray.batch.members import (
 )
 from omnishot_ray.batch.names import Stems, UnsafeName, safe_name, whole_text
 from omnishot_ray.batch.places import Entry, Place
-from omnishot_ray.batch.sources import glob_matcher, is_wanted, relative
+from omnishot_ray.batch.sources import glob_matcher, is_wanted, kind_of, relative
 from omnishot_ray.batch.spans import Fault
 from omnishot_ray.batch.tables import index_arrow, index_parquet
 from omnishot_ray.batch.tars import index_tar, stream_tar
@@ -62,7 +63,8 @@ def _index(container: Container, job: BatchJob) -> Iterator[Found]:
         case "tar":
             yield from index_tar(place)
         case "tar.gz" | "tar.zst" | "tar.bz2" as kind:
-            yield from stream_tar(place, kind, job.max_source_bytes)
+            wanted = partial(is_wanted, match=job.match)
+            yield from stream_tar(place, kind, job.max_source_bytes, wanted)
         case "zip":
             yield from index_zip(place)
         case "parquet":
@@ -150,6 +152,8 @@ def cut(
 def _is_member(found: Found, container: Container, job: BatchJob) -> bool:
     if not found.name or container.kind not in _BY_NAME:
         return True
+    if container.kind == "folder" and isinstance(found.at, Whole) and kind_of(found.name):
+        return False  # it is a container of its own
     return not found.name.endswith("/") and is_wanted(found.name, job.match)
 
 

@@ -1,6 +1,7 @@
 """From what a user names to containers: archives, tables and listings by suffix, and folders."""
 
 import fnmatch
+import glob
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -75,28 +76,29 @@ def _prefix(container: Container, stems: Stems, ordinal: int) -> str:
 
 def _containers_of(source: str, out: Place, match: str) -> Iterator[Container]:
     place = Place.parse(source)
-    magic = _MAGIC.search(place.path)
-    if magic and place.entry() is None:
-        root, pattern = _split_glob(place)
-        yield from _in_folder(root, pattern, out, match)
-        return
     entry = place.entry()
     if entry is not None:
         kind = kind_of(place.name)
         if kind is None:
-            yield Container(0, place.parent, "folder", entry.size, pattern=place.name)
+            pattern = glob.escape(place.name)
+            yield Container(0, place.parent, "folder", entry.size, pattern=pattern)
         else:
             yield Container(0, place, kind, entry.size, entry.changed_ns)
     elif place.is_folder():
         yield from _in_folder(place, "", out, match)
     else:
-        raise ValueError("there is no such file or folder")
+        root, pattern = _split_glob(place)
+        yield from _in_folder(root, pattern, out, match)
 
 
 def _split_glob(place: Place) -> tuple[Place, str]:
+    """The folder to walk, and the glob in it. A folder that is there is taken as it is named."""
     parts = place.path.split("/")
-    first = next(at for at, part in enumerate(parts) if _MAGIC.search(part))
-    return replace(place, path="/".join(parts[:first]) or "/"), "/".join(parts[first:])
+    for at, part in enumerate(parts):
+        root = replace(place, path="/".join(parts[: at + 1]))
+        if _MAGIC.search(part) and not root.is_folder():
+            return replace(place, path="/".join(parts[:at]) or "/"), "/".join(parts[at:])
+    raise ValueError("there is no such file or folder")
 
 
 def _in_folder(root: Place, pattern: str, out: Place, match: str) -> Iterator[Container]:
@@ -153,7 +155,7 @@ def glob_matcher(pattern: str) -> Callable[[str], bool]:
             expression += "[^/]"
             at += 1
         elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inside = pattern[at + 1 : end].replace("\\", "\\\\")
+            inside = re.sub(r"[\\\[]", r"\\\g<0>", pattern[at + 1 : end])
             inside = f"^{inside[1:]}" if inside[0] == "!" else inside
             expression += f"[{inside}]"
             at = end + 1

@@ -5,14 +5,14 @@ sizes); here its reads are bounded, because a header may claim a name of gigabyt
 """
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, Self, cast
 
 import pyarrow as pa
 
 from omnishot_ray.batch.members import Found, Inline, Range
-from omnishot_ray.batch.names import is_picture, readable
+from omnishot_ray.batch.names import readable
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.spans import Fault
 
@@ -32,11 +32,13 @@ def index_tar(place: Place) -> Iterator[Found]:
     """Members of a plain tar, by its headers; the pictures are not read."""
     with place.open() as file:
         hopper = _Hopper(file, _WINDOW_BYTES if place.is_local else _REMOTE_WINDOW_BYTES)
-        yield from _members(hopper, "r:", inline_bytes=None)
+        yield from _members(hopper, "r:")
 
 
-def stream_tar(place: Place, kind: str, inline_bytes: int) -> Iterator[Found]:
-    """Members of a compressed tar with their bytes, in one pass.
+def stream_tar(
+    place: Place, kind: str, inline_bytes: int, is_wanted: Callable[[str], bool]
+) -> Iterator[Found]:
+    """Members of a compressed tar, with their bytes where their names are wanted, in one pass.
 
     Of one larger than `inline_bytes` nothing is kept; it comes as a fault.
     """
@@ -44,7 +46,7 @@ def stream_tar(place: Place, kind: str, inline_bytes: int) -> Iterator[Found]:
         pa.input_stream(place.open(), compression=None) as packed,
         pa.CompressedInputStream(packed, CODECS[kind]) as plain,
     ):
-        yield from _members(_Unpacked(packed, plain), "r|", inline_bytes)
+        yield from _members(_Unpacked(packed, plain), "r|", inline_bytes, is_wanted)
 
 
 class _Hopper:
@@ -112,7 +114,12 @@ class _Header(tarfile.TarInfo):
             raise  # zeros, or nothing: that is the end
 
 
-def _members(file: Any, mode: str, inline_bytes: int | None) -> Iterator[Found]:
+def _members(
+    file: Any,
+    mode: str,
+    inline_bytes: int = 0,
+    is_wanted: Callable[[str], bool] | None = None,
+) -> Iterator[Found]:
     try:
         # `|` reads from the stream in blocks; 10 240 bytes are tar's own.
         archive = tarfile.open(  # noqa: SIM115 - closed below
@@ -125,7 +132,7 @@ def _members(file: Any, mode: str, inline_bytes: int | None) -> Iterator[Found]:
         with closing(archive):
             while (item := archive.next()) is not None:
                 archive.members = []  # type: ignore[attr-defined]  # it keeps them all
-                yield _found(archive, item, inline_bytes)
+                yield _found(archive, item, inline_bytes, is_wanted)
     except _BombError:
         yield Found("", -1, Fault("archive-bomb", "The archive grows more than 200-fold."))
     except (tarfile.TarError, EOFError) as error:
@@ -136,16 +143,19 @@ def _members(file: Any, mode: str, inline_bytes: int | None) -> Iterator[Found]:
         yield Found("", -1, Fault("archive-damaged", "The archive cannot be read on from here."))
 
 
-def _found(archive: tarfile.TarFile, item: tarfile.TarInfo, inline_bytes: int | None) -> Found:
+def _found(
+    archive: tarfile.TarFile,
+    item: tarfile.TarInfo,
+    inline_bytes: int,
+    is_wanted: Callable[[str], bool] | None,
+) -> Found:
     name = readable(item.name.encode("utf-8", "surrogateescape"))
     if item.isdir():
         return Found(f"{name}/", 0, Range(0))
     if not item.isreg() or item.issparse():
         detail = "It is a link, a device or sparse in the archive; only plain files are read."
         return Found(name, 0, Fault("unsafe-member", detail))
-    if inline_bytes is None:
-        return Found(name, item.size, Range(item.offset_data))
-    if not is_picture(name) and "." in name.rpartition("/")[2]:
+    if is_wanted is None or not is_wanted(name):
         return Found(name, item.size, Range(item.offset_data))
     if item.size > inline_bytes:
         detail = f"The member has {item.size} bytes; at most {inline_bytes} are read."

@@ -381,6 +381,13 @@ def test_sidecars_are_passed_over_and_counted(tmp_path: Path) -> None:
     assert shard.others == 3
 
 
+def test_a_compressed_tar_gives_what_is_matched(tmp_path: Path) -> None:
+    members = {"a.dat": b"data", "b.jpg": b"picture", "c": b"nothing"}
+    path = batches.write_tar(tmp_path / "a.tar.gz", members, "w:gz")
+    assert read_all(path, "tar.gz", tmp_path, match="*.dat") == {"a.dat": b"data"}
+    assert read_all(path, "tar.gz", tmp_path, match="*") == members
+
+
 def test_members_beyond_the_limit_are_not_kept_while_streaming(tmp_path: Path) -> None:
     members = {"big.jpg": b"x" * 5000, "fine.jpg": b"data"}
     path = batches.write_tar(tmp_path / "a.tar.gz", members, "w:gz")

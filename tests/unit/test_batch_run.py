@@ -353,6 +353,33 @@ def test_globs_folders_and_archives_in_folders(tmp_path: Path) -> None:
         batches.make(tmp_path / "nowhere", out=tmp_path / "f")
 
 
+def test_names_with_brackets_are_meant_as_they_are(tmp_path: Path) -> None:
+    members = {"a[1].jpg": batches.photo(), "a1.jpg": batches.photo(1), "d[2]/b.jpg": b"broken"}
+    source = batches.write_folder(tmp_path / "in[3]", members)
+
+    def made(name: str) -> set[str]:
+        out = tmp_path / f"out-{sum(1 for _ in tmp_path.iterdir())}"
+        batches.make(source / name, out=out)
+        return {row["member"] for row in batches.rows(out)}
+
+    assert made("a[1].jpg") == {"a[1].jpg"}
+    assert made("d[2]") == {"b.jpg"}
+    assert made("a[0-9].jpg") == {"a1.jpg"}
+    assert made("a[[]1].jpg") == {"a[1].jpg"}
+    assert made("d[2]/*.jpg") == {"b.jpg"}
+    assert made("*/b.jpg") == {"d[2]/b.jpg"}
+    for name in ("d[2]/none.jpg", "d[3]"):
+        with pytest.raises(InvalidParameters, match="there"):
+            made(name)
+
+
+def test_what_is_matched_is_read_once(tmp_path: Path) -> None:
+    source = batches.write_folder(tmp_path / "in", {"a.jpg": batches.photo()})
+    batches.write_zip(source / "b.zip", {"c.jpg": batches.photo(1)})
+    batches.make(source, out=tmp_path / "out", match="*")
+    assert {row["member"] for row in batches.rows(tmp_path / "out")} == {"a.jpg", "c.jpg"}
+
+
 def test_an_output_within_its_source_is_passed_over(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", batches.photos(3))
     (tmp_path / "link").symlink_to(source)
