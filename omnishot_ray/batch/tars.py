@@ -1,7 +1,7 @@
 """What is in a tar: from its headers alone where it is plain, in one pass where it is compressed.
 
 The format is read by the standard library (POSIX.1-2001 ustar and pax, GNU long names, base-256
-sizes); here its reads are bounded, because a header may claim a name of gigabytes.
+sizes); here what a header claims is bounded, because it may be a name of gigabytes.
 """
 
 import tarfile
@@ -19,6 +19,13 @@ from omnishot_ray.batch.spans import Fault
 CODECS = {"tar.gz": "gzip", "tar.zst": "zstd", "tar.bz2": "bz2"}
 _MAX_HEADER_BYTES = 1 << 20
 """A pax header or long name longer than this is no name."""
+_NAMING = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _WINDOW_BYTES = 8 << 10
 """Read at each hop to the next header; those of tiny members come along."""
 _REMOTE_WINDOW_BYTES = 128 << 10
@@ -50,7 +57,7 @@ def stream_tar(
 
 
 class _Hopper:
-    """A file for `tarfile` that is read in small windows and never for more than a header."""
+    """A file for `tarfile` that is read in small windows."""
 
     def __init__(self, file: Any, window: int) -> None:
         self._file, self._window = file, window
@@ -66,9 +73,7 @@ class _Hopper:
         self._at = offset
         return offset
 
-    def read(self, count: int = -1) -> bytes:
-        if not 0 <= count <= _MAX_HEADER_BYTES:
-            raise tarfile.ReadError("a header is too large")
+    def read(self, count: int) -> bytes:
         if not self._start <= self._at <= self._start + len(self._bytes) - count:
             self._start = self._at
             wanted = max(0, min(max(count, self._window), self._size - self._at))
@@ -102,16 +107,29 @@ class _BombError(Exception):
 
 
 class _Header(tarfile.TarInfo):
-    """One that is broken ends the archive with an error: `tarfile` takes it for the end."""
+    """One that is broken or claims too much ends the archive with an error.
+
+    `tarfile` takes the one for the end of it, and reads the other.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        header = super().fromtarfile(archive)
+        if header.size < 0:  # by a pax header: it would lead back
+            raise tarfile.ReadError("a size is negative")
+        return header
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
-            return super().frombuf(buf, encoding, errors)
+            header = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if buf.strip(b"\0"):
                 raise tarfile.ReadError(str(error)) from None
             raise  # zeros, or nothing: that is the end
+        if header.type in _NAMING and not 0 <= header.size <= _MAX_HEADER_BYTES:
+            raise tarfile.ReadError("a header is too large")
+        return header
 
 
 def _members(

@@ -26,6 +26,8 @@ _PIECE = 256 << 10
 _MAX_RATIO = 200
 _FREE_BYTES = 1 << 20
 """Pictures hardly get smaller by compression; what shrinks more is a bomb."""
+_MAX_GROWTH = 1 << 10
+"""What cannot be deflated grows by five bytes for each block of some KiB."""
 _UNIX, _LINK, _KIND = 3, 0o120000, 0o170000
 
 
@@ -92,6 +94,8 @@ def _refused(flags: int, method: int, packed: int, plain: int, is_link: bool) ->
         return Fault("unsupported-compression", detail)
     if plain > _FREE_BYTES + _MAX_RATIO * packed:
         return Fault("archive-bomb", f"The member grows from {packed} to {plain} bytes.")
+    if packed > plain + (plain // 1000 + _MAX_GROWTH if method == DEFLATED else 0):
+        return Fault("member-damaged", f"The member has {packed} bytes for its {plain}.")
     return None
 
 

@@ -2,10 +2,13 @@
 
 import gzip
 import io
+import os
+import random
 import struct
 import subprocess
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -239,6 +242,54 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
     assert code(read_all(path, "tar", tmp_path)["_archive"]) == "archive-damaged"
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("type", [b"L", b"K", b"x", b"g"])
+def test_a_name_of_megabytes_is_not_kept(tmp_path: Path, kind: str, type: bytes) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = type, 60 * MIB
+    member = tarfile.TarInfo("a.jpg").tobuf()
+    path = tmp_path / "a"
+    with gzip.open(path, "wb", 1) if kind == "tar.gz" else path.open("wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(60):
+            file.write(b"n" * MIB)
+        file.write(member + bytes(1024))
+    tracemalloc.start()
+    read = read_all(path, kind, tmp_path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code(read["_archive"]) == "archive-damaged"
+    assert most < 20 * MIB
+
+
+def test_a_negative_size_does_not_lead_back(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a.jpg")
+    header.pax_headers = {"size": "-1024"}
+    path = tmp_path / "a.tar"
+    path.write_bytes(header.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    read = read_all(path, "tar", tmp_path, max_members=50)
+    assert [code(value) for value in read.values()] == ["archive-damaged"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_that_is_larger_packed_is_not_read(tmp_path: Path, method: int) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": os.urandom(40 * MIB)}, method)
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<L", raw, raw.rindex(b"PK\1\2") + 24, 10)  # what it is unpacked
+    path.write_bytes(raw)
+    (found,) = found_in(path, "zip", tmp_path)
+    assert isinstance(found.at, Fault)
+    assert found.at.code == "member-damaged"
+
+
+@given(st.integers(0, 300_000))
+def test_what_cannot_be_deflated_is_read(size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        members = {"a.jpg": random.Random(size).randbytes(size)}
+        path = batches.write_zip(Path(folder) / "a.zip", members, zipfile.ZIP_DEFLATED)
+        assert read_all(path, "zip", Path(folder)) == members
 
 
 def test_long_names_in_a_row_are_no_name(tmp_path: Path) -> None:
