@@ -105,8 +105,11 @@ def _address(text: str, listing: Place) -> Found:
             return Found(f"{parts.hostname}/{unquote(parts.path)}", -1, Address(text), text)
         if "://" in text and not text.startswith("file://"):
             place = Place.parse(text)
-            place = replace(place, query=place.query or listing.query)
-            return Found(place.path, -1, Whole(place))
+            if place.is_local:
+                raise ValueError("it has to be a path, or begin with file, http, https, s3 or gs")
+            if place.query:  # any host could stand in it
+                raise ValueError("how a store is asked is said with the source, not in a listing")
+            return Found(place.path, -1, Whole(replace(place, query=listing.query)))
         if text.startswith(("/", "file://")):
             if not listing.is_local:
                 raise ValueError("a listing in a store may not name files of this machine")

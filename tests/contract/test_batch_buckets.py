@@ -109,10 +109,14 @@ def test_a_listing_in_a_bucket_names_no_files_of_this_machine(
     tmp_path: Path, bucket: Bucket
 ) -> None:
     (tmp_path / "secret.jpg").write_bytes(batches.photo())
-    listing = batches.lines(tmp_path / "l", [str(tmp_path / "secret.jpg")])
-    put(bucket, "bad.jsonl", listing.read_bytes())
+    secret = str(tmp_path / "secret.jpg")
+    put(bucket, "seen.jpg", batches.photo())
+    climbing = "A://" + "../" * 40 + secret
+    named = [secret, f"file://{secret}", climbing, f"{bucket.root}/seen.jpg"]
+    put(bucket, "bad.jsonl", batches.lines(tmp_path / "l", named).read_bytes())
     summary = work_here(Run(job(bucket, "bad.jsonl", "out-bad")))
-    assert summary.errors == {"bad-address": 1}
+    assert summary.errors == {"bad-address": 3}
+    assert summary.counts.renditions == 1  # asked as the listing is
 
 
 def test_keys_in_addresses_are_refused() -> None:

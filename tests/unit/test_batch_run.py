@@ -432,6 +432,15 @@ def test_listings_name_what_they_may(tmp_path: Path) -> None:
     }
 
 
+def test_listings_do_not_say_how_stores_are_asked(tmp_path: Path) -> None:
+    batches.write_folder(tmp_path, {"a.jpg": batches.photo()})
+    climbing = "../" * len(tmp_path.parts) + str(tmp_path)
+    odd = ["s3://b/a.jpg?endpoint_override=127.0.0.1:1&scheme=http", f"A://../{climbing}/a.jpg"]
+    listing = batches.lines(tmp_path / "list.jsonl", odd)
+    batches.make(listing, out=tmp_path / "out")
+    assert batches.errors(tmp_path / "out") == dict.fromkeys(odd, "bad-address")
+
+
 def test_addresses_that_are_none_cost_a_row_each(tmp_path: Path) -> None:
     batches.write_folder(tmp_path, {"a.jpg": batches.photo()})
     odd = {
