@@ -17,6 +17,7 @@ from omnishot_ray.batch.members import (
     Container,
     Found,
     Inline,
+    Listed,
     Member,
     Shard,
     Whole,
@@ -91,10 +92,13 @@ def _file(name: str, entry: Entry) -> Found:
     return Found(name, entry.size, Whole(entry.place), str(entry.changed_ns))
 
 
-def _resolved(found: Iterator[Found | str], listing: Place) -> Iterator[Found]:
+def _resolved(found: Iterator[Found | Listed], listing: Place) -> Iterator[Found]:
     """Addresses of a listing as members: of the web, of a store, or beside the listing."""
     for item in found:
-        yield _address(item, listing) if isinstance(item, str) else item
+        if isinstance(item, Listed):
+            yield replace(_address(item.text, listing), stands_for=item.stands_for)
+        else:
+            yield item
 
 
 def _address(text: str, listing: Place) -> Found:
@@ -124,13 +128,13 @@ def cut(
 ) -> Iterator[Shard]:
     """Members named and put into shards: up to so many, or so many bytes."""
     shard: list[tuple[Found, Member]] = []
-    size = others = ordinal = count = 0
+    size = others = ordinal = count = stands_for = 0
     stems = Stems()
 
     def close() -> Shard:
         members = tuple(member for _, member in shard)
         id = shard_id(container, fingerprint, shard)
-        return Shard(container, ordinal, id, members, others)
+        return Shard(container, ordinal, id, members, others, stands_for)
 
     limit = job.members_per_shard
     for item in found:
@@ -142,9 +146,10 @@ def cut(
         is_full = len(shard) >= limit or size + max(0, item.size) > job.shard_bytes
         if shard and is_full and (item.may_cut or len(shard) >= _MANY_ROWS * limit):
             yield close()
-            shard, size, others, ordinal = [], 0, 0, ordinal + 1
+            shard, size, others, stands_for, ordinal = [], 0, 0, 0, ordinal + 1
         shard.append((item, _named(item, count, container, stems, job)))
         size += max(0, item.size) if not isinstance(item.at, Fault) else 0
+        stands_for += item.stands_for
         count += 1
         if count > job.max_members:
             break

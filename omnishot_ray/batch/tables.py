@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnishot_ray.batch.members import Found, Row
+from omnishot_ray.batch.members import Found, Listed, Row
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.spans import Fault
 
@@ -79,8 +79,8 @@ def _parquet(place: Place) -> Iterator[pq.ParquetFile]:
         yield table
 
 
-def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | str]:
-    """Rows with a picture, as members, or the addresses in a text column, as text.
+def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | Listed]:
+    """Rows with a picture, as members, or the addresses in a text column.
 
     Of pictures only the footer is read, and their names where there are any.
     """
@@ -88,13 +88,16 @@ def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | str]:
         with _parquet(place) as table:
             column = choose_column(table.schema_arrow, wanted)
             for group in range(table.num_row_groups):
+                about = table.metadata.row_group(group)
+                columns = map(about.column, range(about.num_columns))
+                size = sum(one.total_compressed_size for one in columns)
+                each = size // max(1, about.num_rows)
                 if column.is_binary:
                     names = _names(table, group, column)
-                    rows = table.metadata.row_group(group).num_rows
-                    yield from _rows(group, rows, names, place.name)
+                    yield from _rows(group, about.num_rows, names, place.name, each)
                 else:
                     for batch in table.iter_batches(row_groups=[group], columns=[column.field]):
-                        yield from _addresses(batch.column(0))
+                        yield from _addresses(batch.column(0), each)
     except NoColumn as error:
         yield Found("", -1, Fault("no-column", f"The table: {error}."))
     except pa.ArrowException:
@@ -108,14 +111,17 @@ def _names(table: pq.ParquetFile, group: int, column: Column) -> Iterator[str | 
             yield from _texts(batch.column(0).field(leaf))
 
 
-def _rows(group: int, rows: int, names: Iterator[str | None], stem: str) -> Iterator[Found]:
+def _rows(
+    group: int, rows: int, names: Iterator[str | None], stem: str, each: int
+) -> Iterator[Found]:
     for index in range(rows):
         name = next(names, None) or f"{stem.partition('.')[0]}-{group:04d}-{index:06d}"
-        yield Found(name, -1, Row(group, index), may_cut=index % _ROWS_PER_CUT == 0)
+        may_cut = index % _ROWS_PER_CUT == 0
+        yield Found(name, -1, Row(group, index), may_cut=may_cut, stands_for=each)
 
 
-def _addresses(column: pa.Array) -> Iterator[str]:
-    return (text or "" for text in _texts(column))
+def _addresses(column: pa.Array, each: int) -> Iterator[Listed]:
+    return (Listed(text or "", each) for text in _texts(column))
 
 
 def _texts(column: pa.Array) -> Iterator[str | None]:
@@ -125,18 +131,19 @@ def _texts(column: pa.Array) -> Iterator[str | None]:
         yield None if raw is None else raw.decode("utf-8", "surrogateescape")
 
 
-def index_arrow(place: Place, wanted: str | None) -> Iterator[Found | str]:
+def index_arrow(place: Place, wanted: str | None) -> Iterator[Found | Listed]:
     """The same of an Arrow IPC file or stream (Hugging Face's caches are streams)."""
     try:
         with _arrow(place) as batches:
             for group, batch in enumerate(batches):
                 column = choose_column(batch.schema, wanted)
+                each = batch.nbytes // max(1, batch.num_rows)
                 if column.is_binary:
                     field = column.name_field
                     names = _texts(_leaf(batch, field)) if field else iter(())
-                    yield from _rows(group, batch.num_rows, names, place.name)
+                    yield from _rows(group, batch.num_rows, names, place.name, each)
                 else:
-                    yield from _addresses(batch.column(column.field))
+                    yield from _addresses(batch.column(column.field), each)
     except NoColumn as error:
         yield Found("", -1, Fault("no-column", f"The table: {error}."))
     except pa.ArrowException:

@@ -1,7 +1,10 @@
 """What people see of a batch: progress, report, the stage, samples for the hub."""
 
 import io
+import queue
 import re
+import threading
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -54,15 +57,29 @@ def test_pace_counts_what_this_run_does_and_knows_what_is_left() -> None:
     assert pace.line() == "70 pictures, 2.0/s, 0.2 MB/s, 2 failed, 0:00:15 left"
 
 
-def test_a_line_every_ten_seconds(tmp_path: Path) -> None:
+class Told(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = queue.SimpleQueue[str]()
+
+    def write(self, text: str) -> int:
+        self.lines.put(text)
+        return len(text)
+
+
+def test_lines_come_while_no_shard_is_done(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", batches.photos(1))
-    clock, stream = Clock(), io.StringIO()
-    lines = Lines(stream, clock)
-    lines.start(Run(batches.job_of(source, out=tmp_path / "out")))
-    for second in range(41):
-        clock.now = float(second)
-        lines.note(shard_report(1, 100))
-    assert len(stream.getvalue().splitlines()) == 4
+    stream = Told()
+    lines = Lines(stream, every_s=0.01)
+    with closing(Run(batches.job_of(source, out=tmp_path / "out"))) as run:
+        lines.start(run)
+    for _ in range(2):
+        assert stream.lines.get(timeout=30).startswith("0 pictures, ")
+    lines.note(shard_report(1, 100))
+    while not stream.lines.get(timeout=30).startswith("1 pictures, "):
+        continue
+    lines.stop()
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_the_hub_is_told_of_new_shards_alone() -> None:

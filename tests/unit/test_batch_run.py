@@ -17,6 +17,7 @@ from omnishot_ray.batch.job import OUTPUT_KINDS, read_renditions, read_variants_
 from omnishot_ray.batch.members import Container, Shard
 from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
+from omnishot_ray.batch.plan import plan_shards
 from omnishot_ray.batch.run import Run, work_here
 from omnishot_ray.batch.sample import read_output
 from omnishot_ray.batch.sources import find_containers
@@ -84,6 +85,16 @@ def test_every_source_gives_every_picture_once(tmp_path: Path, kind: str) -> Non
     }
     assert set(made.values()) == expected
     assert len(made) == 10
+
+
+@pytest.mark.parametrize("kind", SOURCES[4:])
+def test_rows_and_lines_stand_for_their_share_of_the_file(tmp_path: Path, kind: str) -> None:
+    source = tables(tmp_path / "in", batches.photos(40))[kind]
+    job = batches.job_of(source, out=tmp_path / "out", shard_members=10)
+    (container,) = find_containers(job.sources, Place.parse(job.out))
+    sizes = [shard.bytes_of_members for shard in plan_shards(container, job, "job")]
+    assert 0.2 * container.size < sum(sizes) <= container.size
+    assert min(sizes) > 0
 
 
 @pytest.mark.parametrize("to", OUTPUT_KINDS)
