@@ -48,14 +48,17 @@ class Commits:
         commit = self._read(shard)
         return commit if commit is not None and commit.shard_id == shard.id else None
 
-    def note_stale(self, shard: Shard) -> None:
-        """Keep in mind the files that were made in its place of a source that has changed since.
+    def retire(self, shard: Shard) -> None:
+        """Forget what was made in its place of a source that has changed since.
 
-        They may be outputs of another shard by now, so they go when all is done.
+        Before the first file of it is replaced: the source may change back. Files that were made
+        may be outputs of another shard by now, so they are kept in mind and go when all is done.
         """
         commit = self._read(shard)
         if commit is not None and commit.shard_id != shard.id:
-            self._note(self._commits / f"{shard.key}.parquet", f"{shard.label}-{commit.shard_id}")
+            record = self._commits / f"{shard.key}.parquet"
+            self._note(record, f"{shard.label}-{commit.shard_id}")
+            record.delete()
 
     def write(self, shard: Shard, commit: Commit, rows: pa.Table, timings: pa.Table) -> None:
         """Put the record there; with it the shard is done. Raises `OSError`."""

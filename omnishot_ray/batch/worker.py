@@ -93,7 +93,7 @@ class Worker:
 
     def run(self, shard: Shard) -> ShardReport:
         """Make, write and commit a shard. Raises `OSError` where the output cannot be written."""
-        self._commits.note_stale(shard)
+        self._commits.retire(shard)
         writer = open_writer(self._out, self._job.to, shard)
         rows: list[ManifestRow] = []
         timings: list[TimingRow] = []

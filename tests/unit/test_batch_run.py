@@ -189,6 +189,27 @@ def test_a_source_that_changed_is_made_anew_and_the_old_goes(tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_a_source_that_changes_back_is_made_anew(tmp_path: Path, monkeypatch) -> None:
+    source = batches.write_folder(tmp_path / "in", {"a.jpg": batches.photo(1)})
+    picture, out = source / "a.jpg", tmp_path / "out"
+    batches.make(source, out=out)
+    before, stat = batches.digests(out), picture.stat()
+    picture.write_bytes(batches.photo(2))
+
+    def end(*_: object) -> None:
+        raise OSError("ended between the outputs and the record")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Commits, "write", end)
+        with pytest.raises(OSError, match="ended"):
+            batches.make(source, out=out, resume=True)
+    picture.write_bytes(batches.photo(1))
+    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    batches.make(source, out=out, resume=True)
+    after = batches.digests(out)
+    assert {name: after[name] for name in before} == before
+
+
 def test_files_that_move_between_shards_are_kept(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", {f"{n}.jpg": batches.photo(n) for n in range(7)})
     out = tmp_path / "out"
