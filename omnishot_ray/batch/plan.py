@@ -4,7 +4,9 @@ A generator: what is in memory is one shard, the window of an index, and a filte
 """
 
 import logging
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote, urlsplit
@@ -117,10 +119,20 @@ def _address(text: str, listing: Place) -> Found:
         if text.startswith(("/", "file://")):
             if not listing.is_local:
                 raise ValueError("a listing in a store may not name files of this machine")
-            return Found(text.removeprefix("file://"), -1, Whole(Place.parse(text)))
-        return Found(text, -1, Whole(listing.parent / safe_name(text)))
+            return _named_file(text.removeprefix("file://"), Place.parse(text))
+        return _named_file(text, listing.parent / safe_name(text))
     except ValueError as error:
         return Found(text[:200], -1, Fault("bad-address", f"{error}."))
+
+
+def _named_file(name: str, place: Place) -> Found:
+    """With its size and time, if it is of this machine; a store would be asked for each."""
+    identity = ""
+    if place.is_local:
+        with suppress(OSError, ValueError):  # what is not there is told when it is read
+            stat = os.stat(place.path)
+            identity = f"{stat.st_size} {stat.st_mtime_ns}"
+    return Found(name, -1, Whole(place), identity)
 
 
 def cut(
