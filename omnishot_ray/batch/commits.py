@@ -5,6 +5,7 @@ id and counts in the metadata. It is written after the outputs are there for goo
 all. Resuming asks for one record at a time: there is no list of what has been done.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -20,6 +21,19 @@ from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts
 from omnishot_ray.batch.members import Shard
 from omnishot_ray.batch.places import STATE, Place, scratch_of
 
+PASSING = frozenset(
+    (
+        "timeout",
+        "engine-unavailable",
+        "internal",
+        "not-found",
+        "source-unreadable",
+        "upstream-failed",
+        "upstream-timeout",
+        "upstream-resting",
+    )
+)
+"""Codes of failures that may not be there the next time."""
 _META = b"omnishot.commit"
 
 
@@ -43,21 +57,27 @@ class Commits:
         self._stale = state / "stale"
         self._scratch = scratch_of(out)
 
-    def find(self, shard: Shard) -> Commit | None:
-        """The record of exactly this shard; None where it is still to be done."""
+    def find(self, shard: Shard, *, retry_failed: bool = False) -> Commit | None:
+        """The record of exactly this shard; None where it is still to be done, or once more."""
         commit = self._read(shard)
-        return commit if commit is not None and commit.shard_id == shard.id else None
+        if commit is None or commit.shard_id != shard.id:
+            return None
+        if retry_failed and commit.counts.failed_pictures:
+            table = _table(self._commits / f"{shard.key}.parquet")
+            if not PASSING.isdisjoint(table.column("error").to_pylist()):
+                return None
+        return commit
 
     def retire(self, shard: Shard) -> None:
-        """Forget what was made in its place of a source that has changed since.
+        """Forget what was made in its place before, of a source that has changed since.
 
         Before the first file of it is replaced: the source may change back. Files that were made
         may be outputs of another shard by now, so they are kept in mind and go when all is done.
         """
         commit = self._read(shard)
-        if commit is not None and commit.shard_id != shard.id:
+        if commit is not None:
             record = self._commits / f"{shard.key}.parquet"
-            self._note(record, f"{shard.label}-{commit.shard_id}")
+            self._note(record)
             record.delete()
 
     def write(self, shard: Shard, commit: Commit, rows: pa.Table, timings: pa.Table) -> None:
@@ -75,7 +95,7 @@ class Commits:
             if ordinal < shards:
                 continue
             key = f"{container:06d}/{ordinal:08d}.parquet"
-            self._note(self._commits / key, f"{container:06d}-{ordinal:06d}-beyond")
+            self._note(self._commits / key)
             (self._timings / key).delete()
             (self._commits / key).delete()
 
@@ -100,12 +120,14 @@ class Commits:
         for name in self._stale.names():
             (self._stale / name).delete()
 
-    def _note(self, record: Place, name: str) -> None:
+    def _note(self, record: Place) -> None:
         try:
             outputs = set(_table(record).column("output").to_pylist()) - {""}
         except (FileNotFoundError, pa.ArrowException, KeyError):
             return  # killed before it was written, or damaged: it counts as none
-        self._put(self._stale / f"{name}.json", json.dumps(sorted(outputs)).encode())
+        data = json.dumps(sorted(outputs)).encode()
+        # By its content: what was noted of an earlier record in the same place is kept.
+        self._put(self._stale / f"{hashlib.sha256(data).hexdigest()}.json", data)
 
     def _put(self, place: Place, data: bytes) -> None:
         if place.is_local:

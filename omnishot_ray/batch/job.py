@@ -44,6 +44,8 @@ class BatchJob:
     on_error: str = "skip"
     max_errors: int | None = None
     """Pictures that may fail in one run before it ends."""
+    retry_failed: bool = False
+    """Whether a run that goes on makes shards anew that hold failures of the moment."""
     time_limit_s: float = 60.0
     """For one picture with all its renditions; then it is tried once more, alone."""
     limits: Limits = field(default_factory=Limits)

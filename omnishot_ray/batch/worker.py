@@ -85,7 +85,7 @@ class Worker:
 
     def find_done(self, shard: Shard) -> ShardReport | None:
         """The report of a shard that an earlier run has committed."""
-        commit = self._commits.find(shard)
+        commit = self._commits.find(shard, retry_failed=self._job.retry_failed)
         if commit is None:
             return None
         counts, planned = commit.counts, commit.bytes_of_members

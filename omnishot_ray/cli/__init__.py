@@ -137,6 +137,7 @@ main.add_command(
     help="What is written in OUT.",
 )
 @click.option("--resume", is_flag=True, help="Go on with what is in OUT.")
+@click.option("--retry-failed", is_flag=True, help="And try anew what failed for the moment.")
 @click.option("--report", is_flag=True, help="Write OUT/report.html.")
 @click.option(
     "--on-error",
@@ -163,6 +164,7 @@ def batch(
     variants_file: Path | None,
     to: str,
     resume: bool,
+    retry_failed: bool,
     report: bool,
     on_error: str,
     max_errors: int | None,
@@ -200,6 +202,7 @@ def batch(
             to=to,
             on_error=on_error,
             max_errors=max_errors,
+            retry_failed=retry_failed,
             match=match,
             column=column,
             shard_members=shard_size or 0,

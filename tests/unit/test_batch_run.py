@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from omnishot_ray.batch.commits import Commits
+from omnishot_ray.batch.commits import Commit, Commits
 from omnishot_ray.batch.job import OUTPUT_KINDS, read_renditions, read_variants_file
+from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts, ManifestRow, table_of
 from omnishot_ray.batch.members import Container, Shard
 from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
@@ -26,6 +27,7 @@ from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.pipeline import process
 from tests import batches
 
+HOSTILE = Path(__file__).resolve().parents[1] / "data" / "hostile"
 BROKEN = b"\xff\xd8\xff" + b"broken" * 20
 TWO = read_renditions(variants=[{"name": "small", "width": 16}, {"name": "tiny", "width": 8}])
 
@@ -356,6 +358,38 @@ def test_the_first_error_ends_the_job_within_its_shard(tmp_path: Path) -> None:
     assert (third.finished, third.counts.renditions, third.new.pictures) == (True, 5, 3)
     batches.make(source, out=tmp_path / "anew", shard_members=3)
     assert batches.digests(out) == batches.digests(tmp_path / "anew")
+
+
+def test_what_failed_for_the_moment_is_tried_anew(tmp_path: Path) -> None:
+    slow = HOSTILE / "bomb_jpeg_progressive_4000x4000_4000scans.jpg"  # takes some seconds
+    members = {"a.jpg": slow.read_bytes(), "b.jpg": BROKEN}
+    source = batches.write_folder(tmp_path / "in", members)
+    out = tmp_path / "out"
+
+    def made(seconds: float, **more: bool) -> tuple[int, dict[str, str]]:
+        limits = Limits(max_scans=10_000)
+        given = {"shard_members": 1, "on_error": "copy", "limits": limits, "time_limit_s": seconds}
+        summary = batches.make(source, out=out, **given, **more)
+        return summary.new.pictures, batches.errors(out)
+
+    both = {"a.jpg": "timeout", "b.jpg": "corrupt-image"}
+    assert made(0.5) == (2, both)
+    assert (out / "a.original.jpg").exists()
+    assert made(60, resume=True) == (0, both)
+    assert made(60, resume=True, retry_failed=True) == (1, {"b.jpg": "corrupt-image"})
+    assert {path.name for path in out.glob("*.jpg")} == {"a.small.jpg", "b.original.jpg"}
+
+
+def test_what_each_try_has_made_is_kept_in_mind(tmp_path: Path) -> None:
+    commits = Commits(Place.parse(str(tmp_path)))
+    shard = Shard(Container(0, Place("/data"), "folder"), 0, "id", ())
+    for output in ("a.original.jpg", "a.small.jpg"):
+        row = ManifestRow("/data", "a.jpg", 0, "", "ok", output=output)
+        commits.write(
+            shard, Commit("id", Counts()), table_of([row], MANIFEST), table_of([], TIMINGS)
+        )
+        commits.retire(shard)
+    assert commits.stale_outputs() == {"a.original.jpg", "a.small.jpg"}
 
 
 def test_members_of_several_sources_are_kept_apart(tmp_path: Path) -> None:
