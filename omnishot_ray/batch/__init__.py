@@ -10,6 +10,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +112,17 @@ def run_job(
         if on_report is not None:
             on_report(done)
 
-    with pipeline.cluster(address, workers) as share:
-        if on_start is not None:
-            on_start(run)
-        try:
-            summary = pipeline.run_on_ray(
-                run, on_report=note, workers=workers or share, niceness=niceness
-            )
-        finally:
-            if on_end is not None:
-                on_end()
-    if report and summary.finished:
-        write_report(run.out, summary)
+    with closing(run):
+        with pipeline.cluster(address, workers) as share:
+            if on_start is not None:
+                on_start(run)
+            try:
+                summary = pipeline.run_on_ray(
+                    run, on_report=note, workers=workers or share, niceness=niceness
+                )
+            finally:
+                if on_end is not None:
+                    on_end()
+        if report and summary.finished:
+            write_report(run.out, summary)
     return summary

@@ -5,9 +5,13 @@ id and counts in the metadata. It is written after the outputs are there for goo
 all. Resuming asks for one record at a time: there is no list of what has been done.
 """
 
+import hashlib
 import json
+import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +19,21 @@ import pyarrow.parquet as pq
 
 from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts
 from omnishot_ray.batch.members import Shard
-from omnishot_ray.batch.places import STATE, Place
+from omnishot_ray.batch.places import STATE, Place, scratch_of
 
+PASSING = frozenset(
+    (
+        "timeout",
+        "engine-unavailable",
+        "internal",
+        "not-found",
+        "source-unreadable",
+        "upstream-failed",
+        "upstream-timeout",
+        "upstream-resting",
+    )
+)
+"""Codes of failures that may not be there the next time."""
 _META = b"omnishot.commit"
 
 
@@ -34,40 +51,64 @@ class Commits:
     """The records of one output."""
 
     def __init__(self, out: Place) -> None:
-        self.state = out / STATE
-        self._commits = self.state / "commits"
-        self._timings = self.state / "timings"
-        self._stale = self.state / "stale"
+        state = out / STATE
+        self._commits = state / "commits"
+        self._timings = state / "timings"
+        self._stale = state / "stale"
+        self._scratch = scratch_of(out)
 
-    def find(self, shard: Shard) -> Commit | None:
-        """The record of exactly this shard; None where it is still to be done."""
+    def find(self, shard: Shard, *, retry_failed: bool = False) -> Commit | None:
+        """The record of exactly this shard; None where it is still to be done, or once more."""
         commit = self._read(shard)
-        return commit if commit is not None and commit.shard_id == shard.id else None
+        if commit is None or commit.shard_id != shard.id:
+            return None
+        if retry_failed and commit.counts.failed_pictures:
+            table = _table(self._commits / f"{shard.key}.parquet")
+            if not PASSING.isdisjoint(table.column("error").to_pylist()):
+                return None
+        return commit
 
-    def note_stale(self, shard: Shard) -> None:
-        """Keep in mind the files that were made in its place of a source that has changed since.
+    def retire(self, shard: Shard) -> None:
+        """Forget what was made in its place before, of a source that has changed since.
 
-        They may be outputs of another shard by now, so they go when all is done.
+        Before the first file of it is replaced: the source may change back. Files that were made
+        may be outputs of another shard by now, so they are kept in mind and go when all is done.
         """
         commit = self._read(shard)
-        if commit is not None and commit.shard_id != shard.id:
-            self._note(self._commits / f"{shard.key}.parquet", f"{shard.label}-{commit.shard_id}")
+        if commit is not None:
+            record = self._commits / f"{shard.key}.parquet"
+            self._note(record)
+            record.delete()
 
     def write(self, shard: Shard, commit: Commit, rows: pa.Table, timings: pa.Table) -> None:
         """Put the record there; with it the shard is done. Raises `OSError`."""
-        (self._timings / f"{shard.key}.parquet").write(_packed(timings, None))
-        (self._commits / f"{shard.key}.parquet").write(_packed(rows, commit))
+        self._put(self._timings / f"{shard.key}.parquet", _packed(timings, None))
+        self._put(self._commits / f"{shard.key}.parquet", _packed(rows, commit))
 
     def trim(self, container: int, shards: int) -> None:
-        """Forget records beyond the last shard of a container that has become smaller."""
-        folder = self._commits / f"{container:06d}"
-        for ordinal in range(shards, shards + len(folder.names())):
-            place = folder / f"{ordinal:08d}.parquet"
-            if place.entry() is None:
-                break
-            self._note(place, f"{container:06d}-{ordinal:06d}-beyond")
-            place.delete()
-            (self._timings / f"{container:06d}/{ordinal:08d}.parquet").delete()
+        """Forget records beyond the last shard of a container that has become smaller.
+
+        Shards are committed in any order, so there may be gaps. The record goes last: who is killed
+        before that finds all of it again.
+        """
+        for ordinal in sorted(self._ordinals(container)):
+            if ordinal < shards:
+                continue
+            key = f"{container:06d}/{ordinal:08d}.parquet"
+            self._note(self._commits / key)
+            (self._timings / key).delete()
+            (self._commits / key).delete()
+
+    def trim_containers(self, containers: int) -> None:
+        """The same of containers beyond the last."""
+        for name in {*self._commits.names(), *self._timings.names()}:
+            if name.isdigit() and int(name) >= containers:
+                self.trim(int(name), 0)
+
+    def _ordinals(self, container: int) -> set[int]:
+        folders = (kept / f"{container:06d}" for kept in (self._commits, self._timings))
+        stems = [PurePosixPath(name).stem for folder in folders for name in folder.names()]
+        return {int(stem) for stem in stems if stem.isdigit()}
 
     def stale_outputs(self) -> set[str]:
         """All files of sources as they were; some may have been made anew since."""
@@ -79,9 +120,19 @@ class Commits:
         for name in self._stale.names():
             (self._stale / name).delete()
 
-    def _note(self, record: Place, name: str) -> None:
-        outputs = set(_table(record).column("output").to_pylist()) - {""}
-        (self._stale / f"{name}.json").write(json.dumps(sorted(outputs)).encode())
+    def _note(self, record: Place) -> None:
+        try:
+            outputs = set(_table(record).column("output").to_pylist()) - {""}
+        except (FileNotFoundError, pa.ArrowException, KeyError):
+            return  # killed before it was written, or damaged: it counts as none
+        data = json.dumps(sorted(outputs)).encode()
+        # By its content: what was noted of an earlier record in the same place is kept.
+        self._put(self._stale / f"{hashlib.sha256(data).hexdigest()}.json", data)
+
+    def _put(self, place: Place, data: bytes) -> None:
+        if place.is_local:
+            os.makedirs(self._scratch.path, exist_ok=True)
+        place.write(data, (self._scratch / f"record-{secrets.token_hex(8)}").path)
 
     def rows(self) -> Iterator[tuple[Commit, pa.Table]]:
         """All records in the order of the plan."""

@@ -274,14 +274,16 @@ class _Read:
 def _receive(pipe: Connection, sources: "queue.Queue[_Read | None]") -> None:
     """Takes or reads the next picture while the one before is worked on."""
     reader = SpanReader()
-    with suppress(EOFError, OSError):
-        while True:
-            order: _Order = pickle.loads(pipe.recv_bytes())
-            if order.span is None:
-                sources.put(_Read(pipe.recv_bytes(), order.prefix))
-            else:
-                sources.put(_read(reader, order.span, order.prefix))
-    sources.put(None)
+    try:
+        with suppress(EOFError, OSError):
+            while True:
+                order: _Order = pickle.loads(pipe.recv_bytes())
+                if order.span is None:
+                    sources.put(_Read(pipe.recv_bytes(), order.prefix))
+                else:
+                    sources.put(_read(reader, order.span, order.prefix))
+    finally:  # whatever ended it, nobody is to wait for the next
+        sources.put(None)
 
 
 def _read(reader: SpanReader, span: Span, prefix: str) -> _Read:

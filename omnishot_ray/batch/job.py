@@ -43,6 +43,9 @@ class BatchJob:
     """Of one container; beyond them it counts as a bomb."""
     on_error: str = "skip"
     max_errors: int | None = None
+    """Pictures that may fail in one run before it ends."""
+    retry_failed: bool = False
+    """Whether a run that goes on makes shards anew that hold failures of the moment."""
     time_limit_s: float = 60.0
     """For one picture with all its renditions; then it is tried once more, alone."""
     limits: Limits = field(default_factory=Limits)
@@ -88,7 +91,7 @@ class BatchJob:
             "shard": [self.members_per_shard, self.shard_bytes],
             "limits": asdict(self.limits),
             "max_source_bytes": self.max_source_bytes,
-            "on_error": self.on_error,
+            "on_error": "copy" if self.on_error == "copy" else "skip",  # the rest keeps the same
         }
         text = json.dumps(value, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()

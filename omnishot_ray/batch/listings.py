@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 
-from omnishot_ray.batch.members import Found
+from omnishot_ray.batch.members import Found, Listed
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.spans import Fault
 
@@ -13,7 +13,7 @@ _GUESSES = ("url", "uri", "path", "file", "file_name", "filename", "image_url", 
 _MAX_LINE = 1 << 20
 
 
-def read_listing(place: Place, kind: str, column: str | None) -> Iterator[Found | str]:
+def read_listing(place: Place, kind: str, column: str | None) -> Iterator[Found | Listed]:
     """The addresses, line by line; a fault for each line that names none."""
     with place.open() as raw:
         text = io.TextIOWrapper(raw, "utf-8-sig", errors="replace", newline="")
@@ -25,7 +25,7 @@ def _lines(text: io.TextIOWrapper) -> Iterator[str]:
         yield line
 
 
-def _json_lines(text: io.TextIOWrapper, column: str | None) -> Iterator[Found | str]:
+def _json_lines(text: io.TextIOWrapper, column: str | None) -> Iterator[Found | Listed]:
     for number, line in enumerate(_lines(text), 1):
         if not line.strip():
             continue
@@ -37,10 +37,11 @@ def _json_lines(text: io.TextIOWrapper, column: str | None) -> Iterator[Found | 
         if isinstance(value, dict):
             names = (column,) if column else _GUESSES
             value = next((value[name] for name in names if name in value), None)
-        yield value if isinstance(value, str) and value else _wrong(number, "names no picture")
+        is_named = isinstance(value, str) and value
+        yield Listed(value, len(line)) if is_named else _wrong(number, "names no picture")
 
 
-def _csv_rows(text: io.TextIOWrapper, column: str | None) -> Iterator[Found | str]:
+def _csv_rows(text: io.TextIOWrapper, column: str | None) -> Iterator[Found | Listed]:
     rows = csv.reader(_lines(text))
     try:
         head = next(rows, [])
@@ -58,9 +59,11 @@ def _csv_rows(text: io.TextIOWrapper, column: str | None) -> Iterator[Found | st
         yield Found("", -1, Fault("archive-damaged", f"The CSV cannot be read on: {error}."))
 
 
-def _value(row: list[str], at: int, number: int) -> Iterator[Found | str]:
+def _value(row: list[str], at: int, number: int) -> Iterator[Found | Listed]:
     if row:
-        yield row[at] if at < len(row) and row[at] else _wrong(number, "names no picture")
+        is_named = at < len(row) and row[at]
+        size = sum(map(len, row)) + len(row)  # with what is between them
+        yield Listed(row[at], size) if is_named else _wrong(number, "names no picture")
 
 
 def _wrong(number: int, what: str) -> Found:

@@ -7,7 +7,7 @@ interrupted. How long it took never is; that is in `timings.parquet`, under the 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,9 +101,9 @@ def table_of(rows: Iterable[Any], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, path: str) -> None:
+def write_parts(parts: Iterable[pa.Table], schema: pa.Schema, file: IO[bytes]) -> None:
     """One Parquet file of many small tables; in memory is one row group."""
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         pending: list[pa.Table] = []
         count = 0
         for part in parts:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from omnishot_ray.batch.names import whole_text
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.spans import Fault
 
@@ -27,6 +28,11 @@ class Container:
     """The folder in the output that keeps its members apart from those of others."""
     pattern: str = ""
     """Of a folder: the glob that names have to match, relative to it."""
+
+    @property
+    def source(self) -> str:
+        """How the manifest names it: the address without its query."""
+        return whole_text(str(self.place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,16 @@ class Found:
     """What else tells it from another of the same name and place: of a file, its time."""
     may_cut: bool = True
     """Whether a shard may begin with it: row groups are read as a whole."""
+    stands_for: int = 0
+    """Bytes of the table or listing that it comes from, for the progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An address or path, as a table or listing has it."""
+
+    text: str
+    stands_for: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +131,8 @@ class Shard:
     members: tuple[Member, ...]
     others: int = 0
     """Members that are no pictures by name, passed over on the way."""
+    stands_for: int = 0
+    """Bytes of the container, where the sizes of members do not say."""
 
     @property
     def key(self) -> str:
@@ -128,8 +146,8 @@ class Shard:
 
     @property
     def bytes_of_members(self) -> int:
-        """As far as the plan knows them."""
-        return sum(max(0, member.size) for member in self.members)
+        """As far as the plan knows them, in terms of the container's size."""
+        return self.stands_for + sum(max(0, member.size) for member in self.members)
 
     @property
     def carries_bytes(self) -> bool:

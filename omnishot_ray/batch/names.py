@@ -11,7 +11,12 @@ _MAX_PART_BYTES = 160
 """Of one folder or file name: 255 in Linux's and macOS's file systems, less what is appended."""
 _MAX_PARTS = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HALVES = re.compile(r"[\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])")
+_OWN_NAMES = frozenset(
+    (STATE, "manifest.parquet", "timings.parquet", "summary.json", "run.json", "report.html")
+)
+"""What a batch puts into its output itself."""
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp")
 )
@@ -26,23 +31,32 @@ class UnsafeName(ValueError):
 
 def readable(raw: bytes) -> str:
     """A name of unknown encoding as text: UTF-8, else what is not is written as `%E9`."""
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("utf-8", "surrogateescape")
-    return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+    return whole_text(raw.decode("utf-8", "surrogateescape"))
+
+
+def whole_text(text: str) -> str:
+    """The same of text with halves of characters, which no file and no table takes.
+
+    Python has bytes of file names that are not UTF-8 as such (PEP 383); others become `%uD800`.
+    """
+    return text if text.isascii() else _HALVES.sub(_written_out, text)
+
+
+def _written_out(half: re.Match[str]) -> str:
+    value = ord(half[0])
+    return f"%{value - 0xDC00:02X}" if 0xDC80 <= value <= 0xDCFF else f"%u{value:04X}"
 
 
 def safe_name(name: str) -> str:
     """A relative name that stays in its folder, whatever the archive says.
 
     A leading `/` or drive goes, as GNU tar does it; characters of control become `_`; parts that
-    are too long are cut and told apart by a hash.
+    are too long are cut and told apart by a hash; what the output has of its own is left free.
 
     Raises:
         UnsafeName: it climbs with `..`, is empty, or too deep.
     """
-    text = unicodedata.normalize("NFC", name)
+    text = unicodedata.normalize("NFC", whole_text(name))
     text = _CONTROL.sub("_", _DRIVE.sub("", text).replace("\\", "/"))
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if ".." in parts:
@@ -51,7 +65,7 @@ def safe_name(name: str) -> str:
         raise UnsafeName("The member has no name.")
     if len(parts) > _MAX_PARTS:
         raise UnsafeName(f"The name has {len(parts)} folders; at most {_MAX_PARTS} are unpacked.")
-    if parts[0].casefold() == STATE:
+    if parts[0].casefold() in _OWN_NAMES:
         parts[0] = f"_{parts[0]}"
     # A folder must not have the name of another member's rendition.
     folders = [f"{part}_" if is_picture(part) else part for part in parts[:-1]]
@@ -59,13 +73,13 @@ def safe_name(name: str) -> str:
 
 
 def _cut(part: str) -> str:
-    raw = part.encode("utf-8", "backslashreplace")
+    raw = part.encode()
     if len(raw) <= _MAX_PART_BYTES:
-        return raw.decode("utf-8")
+        return part
     mark = hashlib.sha256(raw).hexdigest()[:16]
     stem, dot, suffix = part.rpartition(".")
     end = f"~{mark}{dot}{suffix}" if dot and len(suffix) <= 8 else f"~{mark}"
-    kept = (stem if dot else part).encode("utf-8", "backslashreplace")
+    kept = (stem if dot else part).encode()
     return kept[: _MAX_PART_BYTES - len(end)].decode("utf-8", "ignore") + end
 
 

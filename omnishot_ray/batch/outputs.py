@@ -13,15 +13,15 @@ import zipfile
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import gettempdir
-from typing import Any, Protocol
+from tempfile import TemporaryFile, mkdtemp
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omnishot_ray.batch.manifest import MANIFEST, ManifestRow, table_of
 from omnishot_ray.batch.members import Shard
-from omnishot_ray.batch.places import STATE, Place, move_files
+from omnishot_ray.batch.places import Place, move_files, scratch_of
 
 _EPOCH = 315_532_800
 """1 January 1980 in Unix seconds, the first day that a zip can name."""
@@ -52,13 +52,13 @@ class Writer(Protocol):
         ...
 
     def abandon(self) -> None:
-        """Let go of what is open; what is half written is removed by who comes next."""
+        """Let go of what is open; what is half written is removed when a run begins or ends."""
         ...
 
 
 def open_writer(out: Place, to: str, shard: Shard) -> Writer:
-    """The writer of a shard. What an interrupted run left half written for it is removed."""
-    scratch = _scratch(out, shard)
+    """The writer of a shard."""
+    scratch = _scratch(out, shard) if out.is_local else None
     match to:
         case "folder":
             return _Folder(out, scratch)
@@ -73,25 +73,22 @@ def open_writer(out: Place, to: str, shard: Shard) -> Writer:
 def clear_scratch(out: Place) -> None:
     """Remove what interrupted runs left half written."""
     if out.is_local:
-        shutil.rmtree((out / STATE / "tmp").path, ignore_errors=True)
+        shutil.rmtree(scratch_of(out).path, ignore_errors=True)
 
 
 def _scratch(out: Place, shard: Shard) -> Path:
-    if not out.is_local:
-        return Path(gettempdir()) / f"omnishot-{os.getpid()}-{shard.id}"
-    # In the output's own file system: a rename does not copy.
-    return Path((out / STATE / "tmp" / shard.label).path)
+    folder = scratch_of(out).path
+    os.makedirs(folder, exist_ok=True)
+    return Path(mkdtemp(prefix=f"{shard.label}-", dir=folder))
 
 
 class _Folder:
     """`photo.instagram-post.jpg`, in the folders of the source."""
 
-    def __init__(self, out: Place, scratch: Path) -> None:
+    def __init__(self, out: Place, scratch: Path | None) -> None:
         self._out = out
-        self.folder = str(scratch) if out.is_local else ""
+        self.folder = str(scratch or "")
         self._moves: list[tuple[str, str]] = []
-        if out.is_local:
-            _make_empty(scratch)
 
     def add(self, stem: str, rendition: str, extension: str, data: bytes) -> tuple[str, str]:
         if self.folder:
@@ -125,11 +122,12 @@ class _Packed:
     """One file, written beside and moved or uploaded when it is whole."""
 
     folder = ""
+    _file: IO[bytes]
 
-    def __init__(self, out: Place, scratch: Path, name: str) -> None:
+    def __init__(self, out: Place, scratch: Path | None, name: str) -> None:
         self._out, self._scratch, self._name = out, scratch, name
-        _make_empty(scratch)
-        self._file = (scratch / name).open("wb")
+        # Without a name where it is uploaded: nothing is left of it by who is killed.
+        self._file = open(scratch / name, "wb") if scratch else TemporaryFile()  # noqa: SIM115
 
     def add_file(self, stem: str, rendition: str, extension: str, path: str) -> tuple[str, str]:
         del stem, rendition, extension
@@ -140,13 +138,14 @@ class _Packed:
 
     def finish(self) -> None:
         self._complete()
-        self._file.close()
-        partial = self._scratch / self._name
-        if self._out.is_local:
-            move_files([(str(partial), (self._out / self._name).path)])
+        target = self._out / self._name
+        if self._scratch:
+            self._file.close()
+            move_files([(str(self._scratch / self._name), target.path)])
+            shutil.rmtree(self._scratch, ignore_errors=True)
         else:
-            (self._out / self._name).upload(partial)
-        shutil.rmtree(self._scratch, ignore_errors=True)
+            target.upload(self._file)
+            self._file.close()
 
     def abandon(self) -> None:
         for close in (self._complete, self._file.close):
@@ -164,7 +163,7 @@ class _WebDataset(_Packed):
     (https://github.com/webdataset/webdataset, "The WebDataset Format").
     """
 
-    def __init__(self, out: Place, scratch: Path, name: str) -> None:
+    def __init__(self, out: Place, scratch: Path | None, name: str) -> None:
         super().__init__(out, scratch, name)
         self._tar = tarfile.open(  # noqa: SIM115 - closed in _complete
             fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT
@@ -195,7 +194,7 @@ class _WebDataset(_Packed):
 class _Zip(_Packed):
     """Stored, not deflated: pictures do not get smaller."""
 
-    def __init__(self, out: Place, scratch: Path, name: str) -> None:
+    def __init__(self, out: Place, scratch: Path | None, name: str) -> None:
         super().__init__(out, scratch, name)
         self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
 
@@ -216,7 +215,7 @@ class _Parquet(_Packed):
 
     _SCHEMA = MANIFEST.append(pa.field("data", pa.binary()))
 
-    def __init__(self, out: Place, scratch: Path, name: str) -> None:
+    def __init__(self, out: Place, scratch: Path | None, name: str) -> None:
         super().__init__(out, scratch, name)
         # Pictures do not get smaller, and statistics of them are of no use.
         self._writer = pq.ParquetWriter(
@@ -255,8 +254,3 @@ class _Parquet(_Packed):
 
 def _name(stem: str, rendition: str, extension: str) -> str:
     return f"{stem}.{rendition}.{extension}"
-
-
-def _make_empty(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)

@@ -86,13 +86,13 @@ def _plan_rows(
         for container in containers:
             for shard in plan_shards(container, job, fingerprint):
                 # What was done before is told of here, lest its bytes are sent for nothing.
-                yield (shard.carries_bytes and _report_of_done(commits, shard)) or shard
+                yield (shard.carries_bytes and _report_of_done(commits, shard, job)) or shard
 
     return map(row_of, bundled(planned()))
 
 
-def _report_of_done(commits: Commits, shard: Shard) -> ShardReport | None:
-    commit = commits.find(shard)
+def _report_of_done(commits: Commits, shard: Shard, job: BatchJob) -> ShardReport | None:
+    commit = commits.find(shard, retry_failed=job.retry_failed)
     if commit is None:
         return None
     return ShardReport(
@@ -125,7 +125,12 @@ class Stage:
         Their reports come in one block: what a retry makes has to be cut as it was the first time,
         or Ray takes one part for another.
         """
-        return row_of([self._report(value) for value in values_of(rows)])
+        done: list[ShardReport] = []
+        for value in values_of(rows):
+            done.append(self._report(value))
+            if done[-1].is_given_up:
+                break
+        return row_of(done)
 
     def _report(self, value: Shard | ShardReport) -> ShardReport:
         if isinstance(value, ShardReport):

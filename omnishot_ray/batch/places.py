@@ -5,13 +5,14 @@ rename; in a bucket by one upload, which is visible once it is complete.
 """
 
 import ctypes
+import mmap
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import IO, Any
 from urllib.parse import quote, unquote, urlsplit
 
 import pyarrow as pa
@@ -107,20 +108,37 @@ class Place:
             return bool(self.names())
         return bool(self.filesystem.get_file_info(self.path).type == fs.FileType.Directory)
 
-    def walk(self) -> Iterator[Entry]:
+    @property
+    def real(self) -> "Place":
+        """The same without links on the way, to compare."""
+        return replace(self, path=os.path.realpath(self.path)) if self.is_local else self
+
+    def walk(self, without: "Place | None" = None) -> Iterator[Entry]:
         """All files below, in the order of their names folder by folder. Links are not followed.
 
         A link to a file comes with a size of -1. On a disk the names of one folder at a time are in
-        memory; a bucket hands over its whole listing.
+        memory; a bucket hands over its whole listing. `without` is a folder that is not looked
+        into, where it is below.
         """
+        left_out = self._below(without) if without else ""
         if self.is_local:
-            yield from _walk(self.path)
+            yield from _walk(self.path, left_out)
             return
         listing = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True))
         listing.sort(key=lambda info: info.path)
+        below = len(self.path.rstrip("/")) + 1
         for info in listing:
-            if info.type == fs.FileType.File:
+            if left_out and info.path.startswith(f"{left_out}/"):
+                continue
+            if info.type == fs.FileType.File and STATE not in info.path[below:].split("/"):
                 yield _entry(replace(self, path=info.path), info)
+
+    def _below(self, other: "Place") -> str:
+        """The path of a folder in this one, as walking meets it; empty where it is elsewhere."""
+        root = self.real.path.rstrip("/") + "/"
+        path = other.real.path
+        is_below = self.scheme == other.scheme and path.startswith(root)
+        return (self / path[len(root) :]).path if is_below else ""
 
     def names(self) -> list[str]:
         """What is directly in a folder, in order; nothing where there is none."""
@@ -145,12 +163,16 @@ class Place:
         with self.open() as file:
             return bytes(file.read())
 
-    def write(self, data: bytes) -> None:
-        """Put a file there, whole and for good, over whatever was there. Raises `OSError`."""
+    def write(self, data: bytes, partial: str = "") -> None:
+        """Put a file there, whole and for good, over whatever was there. Raises `OSError`.
+
+        On this machine it is `partial` until it is whole, a name in the same file system. Where
+        several may write the same file, each has to name its own.
+        """
         if not self.is_local:
             self._upload(pa.py_buffer(data))
             return
-        partial = f"{self.path}.partial"
+        partial = partial or f"{self.path}.partial"
         make_folder(os.path.dirname(self.path))
         with open(partial, "wb") as file:
             file.write(data)
@@ -159,13 +181,13 @@ class Place:
         os.replace(partial, self.path)
         sync_folder(os.path.dirname(self.path))
 
-    def upload(self, file: Path) -> None:
+    def upload(self, file: IO[bytes]) -> None:
         """Put the content of a file of this machine there, as `write` does, in one piece."""
-        if file.stat().st_size == 0:
+        file.flush()
+        if os.fstat(file.fileno()).st_size == 0:
             self.write(b"")
             return
-        with pa.memory_map(str(file)) as mapped:
-            self._upload(mapped.read_buffer())
+        self._upload(pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
     def _upload(self, buffer: Any) -> None:
         # One write: closing a stream completes its upload, also when half of it is missing.
@@ -195,13 +217,13 @@ def _filesystem(scheme: str, bucket: str, query: str, anonymous: bool) -> Any:
     return fs.FileSystem.from_uri(address)[0]
 
 
-def _walk(folder: str) -> Iterator[Entry]:
+def _walk(folder: str, left_out: str) -> Iterator[Entry]:
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=lambda entry: entry.name)
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            if entry.name != STATE:
-                yield from _walk(entry.path)
+            if entry.name != STATE and entry.path != left_out:
+                yield from _walk(entry.path, left_out)
         elif entry.is_symlink():
             yield Entry(Place(entry.path), -1, 0)
         elif entry.is_file(follow_symlinks=False):
@@ -211,6 +233,15 @@ def _walk(folder: str) -> Iterator[Entry]:
 
 STATE = ".omnishot"
 """The folder in an output that holds what has been done; never looked into for pictures."""
+
+
+def scratch_of(out: Place) -> Place:
+    """Where an output of this machine is written before it is whole.
+
+    In its own file system: a rename does not copy. Names in it are never used twice: a worker that
+    outlives its run does not touch what the next one writes.
+    """
+    return out / STATE / "tmp"
 
 
 def make_folder(path: str) -> None:

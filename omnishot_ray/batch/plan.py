@@ -3,8 +3,12 @@
 A generator: what is in memory is one shard, the window of an index, and a filter of fixed size.
 """
 
+import logging
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from urllib.parse import unquote, urlsplit
 
 from omnishot_ray.batch.job import BatchJob
@@ -15,18 +19,21 @@ from omnishot_ray.batch.members import (
     Container,
     Found,
     Inline,
+    Listed,
     Member,
     Shard,
     Whole,
     shard_id,
 )
-from omnishot_ray.batch.names import Stems, UnsafeName, safe_name
+from omnishot_ray.batch.names import Stems, UnsafeName, safe_name, whole_text
 from omnishot_ray.batch.places import Entry, Place
-from omnishot_ray.batch.sources import glob_matcher, is_wanted, relative
+from omnishot_ray.batch.sources import glob_matcher, is_wanted, kind_of, relative
 from omnishot_ray.batch.spans import Fault
 from omnishot_ray.batch.tables import index_arrow, index_parquet
 from omnishot_ray.batch.tars import index_tar, stream_tar
 from omnishot_ray.batch.zips import index_zip
+
+logger = logging.getLogger(__name__)
 
 _BY_NAME = ("folder", "tar", "tar.gz", "tar.zst", "tar.bz2", "zip")
 """Kinds whose members are pictures or not by their names."""
@@ -46,17 +53,21 @@ def index(container: Container, job: BatchJob) -> Iterator[Found]:
     except OSError as error:
         detail = f"The {container.kind} cannot be read: {error.strerror or 'the store says no'}."
         yield Found("", -1, Fault("source-unreadable", detail))
+    except Exception:  # what nobody has thought of costs its row too
+        logger.exception("the index failed", extra={"source": container.source})
+        yield Found("", -1, Fault("source-unreadable", f"The {container.kind} cannot be read on."))
 
 
 def _index(container: Container, job: BatchJob) -> Iterator[Found]:
     place = container.place
     match container.kind:
         case "folder":
-            yield from _index_folder(container)
+            yield from _index_folder(container, Place.parse(job.out))
         case "tar":
             yield from index_tar(place)
         case "tar.gz" | "tar.zst" | "tar.bz2" as kind:
-            yield from stream_tar(place, kind, job.max_source_bytes)
+            wanted = partial(is_wanted, match=job.match)
+            yield from stream_tar(place, kind, job.max_source_bytes, wanted)
         case "zip":
             yield from index_zip(place)
         case "parquet":
@@ -67,9 +78,9 @@ def _index(container: Container, job: BatchJob) -> Iterator[Found]:
             yield from _resolved(read_listing(place, container.kind, job.column), place)
 
 
-def _index_folder(container: Container) -> Iterator[Found]:
+def _index_folder(container: Container, out: Place) -> Iterator[Found]:
     wanted = glob_matcher(container.pattern)
-    for entry in container.place.walk():
+    for entry in container.place.walk(without=out):
         name = relative(entry, container.place)
         if not wanted(name):
             continue
@@ -83,28 +94,45 @@ def _file(name: str, entry: Entry) -> Found:
     return Found(name, entry.size, Whole(entry.place), str(entry.changed_ns))
 
 
-def _resolved(found: Iterator[Found | str], listing: Place) -> Iterator[Found]:
+def _resolved(found: Iterator[Found | Listed], listing: Place) -> Iterator[Found]:
     """Addresses of a listing as members: of the web, of a store, or beside the listing."""
     for item in found:
-        yield _address(item, listing) if isinstance(item, str) else item
+        if isinstance(item, Listed):
+            yield replace(_address(item.text, listing), stands_for=item.stands_for)
+        else:
+            yield item
 
 
 def _address(text: str, listing: Place) -> Found:
-    if text.startswith(("http://", "https://")):
-        parts = urlsplit(text)
-        return Found(f"{parts.hostname}/{unquote(parts.path)}", -1, Address(text), text)
     try:
+        if text.startswith(("http://", "https://")):
+            text = whole_text(text)
+            parts = urlsplit(text)
+            return Found(f"{parts.hostname}/{unquote(parts.path)}", -1, Address(text), text)
         if "://" in text and not text.startswith("file://"):
             place = Place.parse(text)
-            place = replace(place, query=place.query or listing.query)
-            return Found(place.path, -1, Whole(place))
+            if place.is_local:
+                raise ValueError("it has to be a path, or begin with file, http, https, s3 or gs")
+            if place.query:  # any host could stand in it
+                raise ValueError("how a store is asked is said with the source, not in a listing")
+            return Found(place.path, -1, Whole(replace(place, query=listing.query)))
         if text.startswith(("/", "file://")):
             if not listing.is_local:
                 raise ValueError("a listing in a store may not name files of this machine")
-            return Found(text.removeprefix("file://"), -1, Whole(Place.parse(text)))
-        return Found(text, -1, Whole(listing.parent / safe_name(text)))
+            return _named_file(text.removeprefix("file://"), Place.parse(text))
+        return _named_file(text, listing.parent / safe_name(text))
     except ValueError as error:
         return Found(text[:200], -1, Fault("bad-address", f"{error}."))
+
+
+def _named_file(name: str, place: Place) -> Found:
+    """With its size and time, if it is of this machine; a store would be asked for each."""
+    identity = ""
+    if place.is_local:
+        with suppress(OSError, ValueError):  # what is not there is told when it is read
+            stat = os.stat(place.path)
+            identity = f"{stat.st_size} {stat.st_mtime_ns}"
+    return Found(name, -1, Whole(place), identity)
 
 
 def cut(
@@ -112,13 +140,13 @@ def cut(
 ) -> Iterator[Shard]:
     """Members named and put into shards: up to so many, or so many bytes."""
     shard: list[tuple[Found, Member]] = []
-    size = others = ordinal = count = 0
+    size = others = ordinal = count = stands_for = 0
     stems = Stems()
 
     def close() -> Shard:
         members = tuple(member for _, member in shard)
         id = shard_id(container, fingerprint, shard)
-        return Shard(container, ordinal, id, members, others)
+        return Shard(container, ordinal, id, members, others, stands_for)
 
     limit = job.members_per_shard
     for item in found:
@@ -130,9 +158,10 @@ def cut(
         is_full = len(shard) >= limit or size + max(0, item.size) > job.shard_bytes
         if shard and is_full and (item.may_cut or len(shard) >= _MANY_ROWS * limit):
             yield close()
-            shard, size, others, ordinal = [], 0, 0, ordinal + 1
+            shard, size, others, stands_for, ordinal = [], 0, 0, 0, ordinal + 1
         shard.append((item, _named(item, count, container, stems, job)))
         size += max(0, item.size) if not isinstance(item.at, Fault) else 0
+        stands_for += item.stands_for
         count += 1
         if count > job.max_members:
             break
@@ -143,13 +172,16 @@ def cut(
 def _is_member(found: Found, container: Container, job: BatchJob) -> bool:
     if not found.name or container.kind not in _BY_NAME:
         return True
+    if container.kind == "folder" and isinstance(found.at, Whole) and kind_of(found.name):
+        return False  # it is a container of its own
     return not found.name.endswith("/") and is_wanted(found.name, job.match)
 
 
 def _named(found: Found, index: int, container: Container, stems: Stems, job: BatchJob) -> Member:
     at: At = found.at
+    shown = whole_text(found.name) or "_archive"
     try:
-        name = safe_name(found.name) if found.name else "_archive"
+        name = safe_name(shown)
     except UnsafeName as error:
         name = f"_refused/{index:08d}"
         at = at if isinstance(at, Fault) else Fault("unsafe-member", str(error))
@@ -159,4 +191,4 @@ def _named(found: Found, index: int, container: Container, stems: Stems, job: Ba
     stem = stems.take(name, index)
     if container.prefix:
         stem = f"{container.prefix}/{stem}"
-    return Member(index, found.name or "_archive", stem, found.size, at)
+    return Member(index, shown, stem, found.size, at)

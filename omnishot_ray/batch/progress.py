@@ -1,6 +1,7 @@
 """How far a job is: a bar on a terminal, a line every ten seconds elsewhere, samples for a hub."""
 
 import sys
+import threading
 from collections.abc import Callable
 from time import monotonic, time
 from typing import Any, TextIO
@@ -96,32 +97,38 @@ def clock_text(seconds: float) -> str:
 
 
 class Lines:
-    """For logs and pipes: a line now and then."""
+    """For logs and pipes: a line now and then, whether a shard was done or not."""
 
-    def __init__(
-        self, stream: TextIO | None = None, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, stream: TextIO | None = None, every_s: float = _LINE_EVERY_S) -> None:
         self._stream = stream or sys.stderr
-        self._clock = clock
-        self._said = clock()
+        self._every_s = every_s
         self._pace: Pace | None = None
+        self._thread: threading.Thread | None = None
+        self._is_over = threading.Event()
 
     def start(self, run: Run) -> None:
-        """Begin to count."""
-        self._pace = Pace(run.bytes_planned, self._clock)
+        """Begin to count, and to tell."""
+        self._pace = Pace(run.bytes_planned)
+        self._thread = threading.Thread(
+            target=self._tell, args=(self._pace,), name="progress", daemon=True
+        )
+        self._thread.start()
 
     def note(self, report: ShardReport) -> None:
         """Count a shard."""
-        if self._pace is None:
-            return
-        self._pace.note(report)
-        if self._clock() - self._said >= _LINE_EVERY_S:
-            self._said = self._clock()
-            self._stream.write(f"{self._pace.line()}\n")
-            self._stream.flush()
+        if self._pace is not None:
+            self._pace.note(report)
 
     def stop(self) -> None:
-        """There is nothing to take back."""
+        """No line comes any more."""
+        self._is_over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _tell(self, pace: Pace) -> None:
+        while not self._is_over.wait(self._every_s):
+            self._stream.write(f"{pace.line()}\n")
+            self._stream.flush()
 
 
 class Bar:

@@ -1,6 +1,7 @@
 """The bytes of a shard's members, one after the other, each by the shortest way."""
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from omnishot_ray.batch.tables import read_rows
 from omnishot_ray.batch.zips import Damaged, ZipReader
 from omnishot_ray.errors import OmnishotError, UpstreamResting
 from omnishot_ray.storage.fetch import Fetcher
+
+logger = logging.getLogger(__name__)
 
 _DOWNLOADS_AHEAD = 8
 _TRIES = 3
@@ -58,6 +61,9 @@ def read_members(shard: Shard, job: BatchJob) -> Iterator[tuple[Member, bytes | 
             except Damaged as error:
                 yield member, Fault("member-damaged", f"The zip: {error}.")
             except (OSError, pa.ArrowException, StopIteration, MemoryError) as error:
+                yield member, fault_of(error)
+            except Exception as error:  # what nobody has thought of costs its row too
+                logger.exception("a member cannot be read", extra={"member": member.name})
                 yield member, fault_of(error)
 
 

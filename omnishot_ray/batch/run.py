@@ -5,20 +5,21 @@ begin    the output holds no other job; what is half written is removed
 finish   manifest, timings and summary are written of the commit records
 """
 
+import fcntl
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from tempfile import TemporaryFile
 from time import time
-from typing import Any
+from typing import IO, Any
 
 from omnishot_ray.batch.commits import Commits
 from omnishot_ray.batch.job import BatchJob
 from omnishot_ray.batch.manifest import MANIFEST, TIMINGS, Counts, write_parts
 from omnishot_ray.batch.outputs import clear_scratch
-from omnishot_ray.batch.places import STATE, Place
+from omnishot_ray.batch.places import STATE, Place, make_folder
 from omnishot_ray.batch.plan import plan_shards
 from omnishot_ray.batch.sources import find_containers
 from omnishot_ray.batch.worker import ShardReport, Worker
@@ -38,6 +39,8 @@ class Summary:
     """Of this run."""
     new: Counts = field(default_factory=Counts)
     """Of this run: without what earlier ones had done."""
+    first_error: str = ""
+    """Of this run: the picture, and what is wrong with it."""
 
     @property
     def exit_code(self) -> int:
@@ -46,24 +49,30 @@ class Summary:
 
 
 class Run:
-    """The bookkeeping around the work. Use it in one process."""
+    """The bookkeeping around the work. Use it in one process, and close it."""
 
     def __init__(self, job: BatchJob, *, resume: bool = False) -> None:
         """Find the sources and take possession of the output.
 
         Raises:
             InvalidParameters: there are no sources, or the output holds another job, or this one
-                without `resume`.
+                without `resume`, or another run works on it.
             OSError: the output cannot be written.
         """
         self.job = job
         self.out = Place.parse(job.out)
-        self.containers = find_containers(job.sources, job.match)
+        self.containers = find_containers(job.sources, self.out, job.match)
         self.started_at = time()
         self.counts = Counts()
         self.new = Counts()
         self._shards: dict[int, int] = {}
-        self._take_possession(resume)
+        self._first_error, self._is_given_up = "", False
+        self._lock = _lock(self.out)
+        try:
+            self._take_possession(resume)
+        except BaseException:
+            self.close()
+            raise
         clear_scratch(self.out)
 
     @property
@@ -78,15 +87,23 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether there are more errors than the job allows."""
-        limit = 0 if self.job.on_error == "fail" else self.job.max_errors
-        return limit is not None and self.counts.failed_pictures > limit
+        """Whether there are more errors than one run allows."""
+        limit = self.job.max_errors
+        return self._is_given_up or (limit is not None and self.new.failed_pictures > limit)
+
+    def close(self) -> None:
+        """Let another run have the output."""
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
 
     def note(self, report: ShardReport) -> None:
         """Count a shard that is done."""
         self.counts += report.counts
         if not report.was_done:
             self.new += report.counts
+        self._first_error = self._first_error or report.first_error
+        self._is_given_up |= report.is_given_up
         self._shards[report.container] = self._shards.get(report.container, 0) + 1
 
     def finish(self) -> Summary:
@@ -94,8 +111,7 @@ class Run:
         commits = Commits(self.out)
         for container in self.containers:
             commits.trim(container.ordinal, self._shards.get(container.ordinal, 0))
-        for ordinal in self._ordinals_beyond():
-            commits.trim(ordinal, 0)
+        commits.trim_containers(len(self.containers))
         stale = commits.stale_outputs()
         errors: dict[str, int] = {}
         counts = Counts()
@@ -110,14 +126,13 @@ class Run:
                         errors[code] = errors.get(code, 0) + 1
                 yield table
 
-        with tempfile.TemporaryDirectory(prefix="omnishot-") as folder:
-            for name, tables, schema in (
-                ("manifest", parts(), MANIFEST),
-                ("timings", commits.timings(), TIMINGS),
-            ):
-                path = Path(folder) / f"{name}.parquet"
-                write_parts(tables, schema, str(path))
-                _deliver(path, self.out / path.name)
+        for name, tables, schema in (
+            ("manifest", parts(), MANIFEST),
+            ("timings", commits.timings(), TIMINGS),
+        ):
+            with TemporaryFile() as file:
+                write_parts(tables, schema, file)
+                _deliver(file, self.out / f"{name}.parquet")
         summary = self.summary(finished=True, counts=counts, errors=errors)
         (self.out / "summary.json").write(_json(_lasting(summary, self.job)))
         (self.out / "run.json").write(_json(self._run_facts(summary)))
@@ -142,12 +157,8 @@ class Run:
             dict(sorted((errors or {}).items())),
             time() - self.started_at,
             self.new,
+            self._first_error,
         )
-
-    def _ordinals_beyond(self) -> list[int]:
-        names = (Commits(self.out).state / "commits").names()
-        known = len(self.containers)
-        return [int(name) for name in names if name.isdigit() and int(name) >= known]
 
     def _take_possession(self, resume: bool) -> None:
         place = self.out / STATE / "job.json"
@@ -180,13 +191,30 @@ class Run:
         }
 
 
-def _deliver(file: Path, place: Place) -> None:
+def _lock(out: Place) -> int | None:
+    """Keeps other runs off an output of this machine; the system lets go with this process."""
+    if not out.is_local:
+        return None
+    make_folder((out / STATE).path)
+    handle = os.open((out / STATE / "lock").path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise _invalid(f"another run works on {out}; wait for its end, or end it") from None
+    except OSError:  # a file system that has no locks
+        os.close(handle)
+        return None
+    return handle
+
+
+def _deliver(file: IO[bytes], place: Place) -> None:
     if not place.is_local:
         place.upload(file)
         return
-    with file.open("rb") as source, open(f"{place.path}.partial", "wb") as target:
-        while block := source.read(1 << 20):
-            target.write(block)
+    file.seek(0)
+    with open(f"{place.path}.partial", "wb") as target:
+        shutil.copyfileobj(file, target, 1 << 20)
         target.flush()
         os.fsync(target.fileno())
     os.replace(f"{place.path}.partial", place.path)
@@ -226,3 +254,4 @@ def work_here(run: Run) -> Summary:
         return run.finish()
     finally:
         worker.close()
+        run.close()

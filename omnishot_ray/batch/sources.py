@@ -1,6 +1,7 @@
 """From what a user names to containers: archives, tables and listings by suffix, and folders."""
 
 import fnmatch
+import glob
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -35,19 +36,20 @@ def kind_of(name: str) -> str | None:
     return next((kind for end, kind in _KINDS.items() if lower.endswith(end)), None)
 
 
-def find_containers(sources: Sequence[str], match: str = "") -> list[Container]:
+def find_containers(sources: Sequence[str], out: Place, match: str = "") -> list[Container]:
     """What the sources hold, in an order that is the same every time.
 
     The loose pictures of a folder or glob are one container; archives, tables and listings in it
-    are one each. Members of several containers are kept apart by a folder for each.
+    are one each. Members of several containers are kept apart by a folder for each. What is in
+    `out` is left out.
 
-    Raises `InvalidParameters` where there is nothing.
+    Raises `InvalidParameters` where there is nothing, or a folder is the output too.
     """
     found: list[Container] = []
     for source in sources:
         try:
             before = len(found)
-            found += _containers_of(source, match)
+            found += _containers_of(source, out, match)
         except (ValueError, OSError) as error:
             raise _invalid(f"{source!r} cannot be read: {error}") from None
         if len(found) == before:
@@ -72,38 +74,41 @@ def _prefix(container: Container, stems: Stems, ordinal: int) -> str:
     return stems.take(safe_name(name or "root"), ordinal)
 
 
-def _containers_of(source: str, match: str) -> Iterator[Container]:
+def _containers_of(source: str, out: Place, match: str) -> Iterator[Container]:
     place = Place.parse(source)
-    magic = _MAGIC.search(place.path)
-    if magic and place.entry() is None:
-        root, pattern = _split_glob(place)
-        yield from _in_folder(root, pattern, match)
-        return
     entry = place.entry()
     if entry is not None:
         kind = kind_of(place.name)
         if kind is None:
-            yield Container(0, place.parent, "folder", entry.size, pattern=place.name)
+            pattern = glob.escape(place.name)
+            yield Container(0, place.parent, "folder", entry.size, pattern=pattern)
         else:
             yield Container(0, place, kind, entry.size, entry.changed_ns)
     elif place.is_folder():
-        yield from _in_folder(place, "", match)
+        yield from _in_folder(place, "", out, match)
     else:
-        raise ValueError("there is no such file or folder")
+        root, pattern = _split_glob(place)
+        yield from _in_folder(root, pattern, out, match)
 
 
 def _split_glob(place: Place) -> tuple[Place, str]:
+    """The folder to walk, and the glob in it. A folder that is there is taken as it is named."""
     parts = place.path.split("/")
-    first = next(at for at, part in enumerate(parts) if _MAGIC.search(part))
-    return replace(place, path="/".join(parts[:first]) or "/"), "/".join(parts[first:])
+    for at, part in enumerate(parts):
+        root = replace(place, path="/".join(parts[: at + 1]))
+        if _MAGIC.search(part) and not root.is_folder():
+            return replace(place, path="/".join(parts[:at]) or "/"), "/".join(parts[at:])
+    raise ValueError("there is no such file or folder")
 
 
-def _in_folder(root: Place, pattern: str, match: str) -> Iterator[Container]:
+def _in_folder(root: Place, pattern: str, out: Place, match: str) -> Iterator[Container]:
+    if (root.scheme, root.real.path) == (out.scheme, out.real.path):
+        raise ValueError("it is the output too, whose renditions would be made again; name another")
     wanted = glob_matcher(pattern)
     loose = 0
     has_loose = False
     archives: list[Container] = []
-    for entry in root.walk():
+    for entry in root.walk(without=out):
         name = relative(entry, root)
         if not wanted(name):
             continue
@@ -150,7 +155,7 @@ def glob_matcher(pattern: str) -> Callable[[str], bool]:
             expression += "[^/]"
             at += 1
         elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
-            inside = pattern[at + 1 : end].replace("\\", "\\\\")
+            inside = re.sub(r"[\\\[]", r"\\\g<0>", pattern[at + 1 : end])
             inside = f"^{inside[1:]}" if inside[0] == "!" else inside
             expression += f"[{inside}]"
             at = end + 1

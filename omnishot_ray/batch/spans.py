@@ -40,7 +40,8 @@ class SpanReader:
                     return too_large(size, span.most)
                 return os.pread(handle, size, 0)
             data = os.pread(handle, span.size, span.offset)
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, ValueError, OverflowError) as error:
+            # The latter two: a name that no file can have, a place in none.
             return fault_of(error)
         if len(data) < span.size:
             return Fault("archive-damaged", "The archive ends within the member.")

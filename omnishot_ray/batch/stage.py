@@ -26,6 +26,7 @@ _MADE: dict[str, Any] = {
     "width": 0,
     "height": 0,
 }
+_NO_DATA = Fault("no-data", "The row holds no picture.")
 
 
 class Renditions:
@@ -89,20 +90,29 @@ class Renditions:
         if self._engine:
             self._engine.close()
 
-    def _outcomes(self, pictures: NDArray[Any]) -> Iterator[tuple[int, Outcome]]:
-        files = ((index, bytes(data)) for index, data in enumerate(pictures))
+    def _outcomes(self, pictures: NDArray[Any]) -> Iterator[tuple[int, Outcome | Fault]]:
+        files = ((index, _bytes_of(value)) for index, value in enumerate(pictures))
         if self._engine is None:
             for index, data in files:
-                yield index, run_task(ImageTask(data, self._wanted, "stage"), self._limits)
+                if data is None:
+                    yield index, _NO_DATA
+                else:
+                    yield index, run_task(ImageTask(data, self._wanted, "stage"), self._limits)
             return
         for index, answer in self._engine.answers(files):
-            assert answer is not None
-            # Only spans have the one, and only files the other.
-            assert not isinstance(answer.outcome, Fault | OSError)
-            yield index, answer.outcome
+            outcome = answer.outcome if answer else _NO_DATA
+            assert not isinstance(outcome, OSError)  # only files have those
+            yield index, outcome
 
 
-def _rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
+def _bytes_of(value: Any) -> bytes | None:
+    try:
+        return bytes(memoryview(value))
+    except TypeError:  # a null, a text
+        return None
+
+
+def _rows(outcome: Outcome | Fault) -> Iterator[dict[str, Any]]:
     if not isinstance(outcome, Result):
         yield {**_MADE, **_failure(outcome)}
         return
@@ -120,5 +130,6 @@ def _rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
         }
 
 
-def _failure(error: OmnishotError) -> dict[str, Any]:
-    return {"status": "failed", "error": error.code, "detail": str(error)}
+def _failure(error: OmnishotError | Fault) -> dict[str, Any]:
+    detail = error.detail if isinstance(error, Fault) else str(error)
+    return {"status": "failed", "error": error.code, "detail": detail}

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from omnishot_ray.batch.members import Found, Row
+from omnishot_ray.batch.members import Found, Listed, Row
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.spans import Fault
 
@@ -79,8 +79,8 @@ def _parquet(place: Place) -> Iterator[pq.ParquetFile]:
         yield table
 
 
-def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | str]:
-    """Rows with a picture, as members, or the addresses in a text column, as text.
+def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | Listed]:
+    """Rows with a picture, as members, or the addresses in a text column.
 
     Of pictures only the footer is read, and their names where there are any.
     """
@@ -88,13 +88,16 @@ def index_parquet(place: Place, wanted: str | None) -> Iterator[Found | str]:
         with _parquet(place) as table:
             column = choose_column(table.schema_arrow, wanted)
             for group in range(table.num_row_groups):
+                about = table.metadata.row_group(group)
+                columns = map(about.column, range(about.num_columns))
+                size = sum(one.total_compressed_size for one in columns)
+                each = size // max(1, about.num_rows)
                 if column.is_binary:
                     names = _names(table, group, column)
-                    rows = table.metadata.row_group(group).num_rows
-                    yield from _rows(group, rows, names, place.name)
+                    yield from _rows(group, about.num_rows, names, place.name, each)
                 else:
                     for batch in table.iter_batches(row_groups=[group], columns=[column.field]):
-                        yield from _texts(batch)
+                        yield from _addresses(batch.column(0), each)
     except NoColumn as error:
         yield Found("", -1, Fault("no-column", f"The table: {error}."))
     except pa.ArrowException:
@@ -105,33 +108,42 @@ def _names(table: pq.ParquetFile, group: int, column: Column) -> Iterator[str | 
     if column.name_field:
         leaf = column.name_field.rpartition(".")[2]
         for batch in table.iter_batches(row_groups=[group], columns=[column.name_field]):
-            for value in batch.column(0).to_pylist():
-                yield value and value.get(leaf)
+            yield from _texts(batch.column(0).field(leaf))
 
 
-def _rows(group: int, rows: int, names: Iterator[str | None], stem: str) -> Iterator[Found]:
+def _rows(
+    group: int, rows: int, names: Iterator[str | None], stem: str, each: int
+) -> Iterator[Found]:
     for index in range(rows):
         name = next(names, None) or f"{stem.partition('.')[0]}-{group:04d}-{index:06d}"
-        yield Found(name, -1, Row(group, index), may_cut=index % _ROWS_PER_CUT == 0)
+        may_cut = index % _ROWS_PER_CUT == 0
+        yield Found(name, -1, Row(group, index), may_cut=may_cut, stands_for=each)
 
 
-def _texts(batch: pa.RecordBatch) -> Iterator[str]:
-    for value in batch.column(0).to_pylist():
-        yield "" if value is None else value
+def _addresses(column: pa.Array, each: int) -> Iterator[Listed]:
+    return (Listed(text or "", each) for text in _texts(column))
 
 
-def index_arrow(place: Place, wanted: str | None) -> Iterator[Found | str]:
+def _texts(column: pa.Array) -> Iterator[str | None]:
+    """By its bytes: they may be no UTF-8, which nobody checks who writes a table."""
+    for value in column.cast(pa.large_binary()):
+        raw = value.as_py()
+        yield None if raw is None else raw.decode("utf-8", "surrogateescape")
+
+
+def index_arrow(place: Place, wanted: str | None) -> Iterator[Found | Listed]:
     """The same of an Arrow IPC file or stream (Hugging Face's caches are streams)."""
     try:
         with _arrow(place) as batches:
             for group, batch in enumerate(batches):
                 column = choose_column(batch.schema, wanted)
+                each = batch.nbytes // max(1, batch.num_rows)
                 if column.is_binary:
-                    names = iter(_leaf(batch, column.name_field) if column.name_field else [])
-                    texts = (value.as_py() for value in names)
-                    yield from _rows(group, batch.num_rows, texts, place.name)
+                    field = column.name_field
+                    names = _texts(_leaf(batch, field)) if field else iter(())
+                    yield from _rows(group, batch.num_rows, names, place.name, each)
                 else:
-                    yield from _texts(batch.select([column.field]))
+                    yield from _addresses(batch.column(column.field), each)
     except NoColumn as error:
         yield Found("", -1, Fault("no-column", f"The table: {error}."))
     except pa.ArrowException:

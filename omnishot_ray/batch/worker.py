@@ -22,6 +22,7 @@ from omnishot_ray.batch.manifest import (
     table_of,
 )
 from omnishot_ray.batch.members import Member, Shard
+from omnishot_ray.batch.names import whole_text
 from omnishot_ray.batch.outputs import Writer, open_writer
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.reading import read_members
@@ -48,6 +49,8 @@ class ShardReport:
     """Of the engine: decode, transform, encode."""
     worker: str = ""
     first_error: str = ""
+    is_given_up: bool = False
+    """At a failure that ends the job: nothing of the shard is kept, so that it is tried again."""
 
 
 class Worker:
@@ -82,7 +85,7 @@ class Worker:
 
     def find_done(self, shard: Shard) -> ShardReport | None:
         """The report of a shard that an earlier run has committed."""
-        commit = self._commits.find(shard)
+        commit = self._commits.find(shard, retry_failed=self._job.retry_failed)
         if commit is None:
             return None
         counts, planned = commit.counts, commit.bytes_of_members
@@ -90,21 +93,41 @@ class Worker:
 
     def run(self, shard: Shard) -> ShardReport:
         """Make, write and commit a shard. Raises `OSError` where the output cannot be written."""
-        self._commits.note_stale(shard)
+        self._commits.retire(shard)
         writer = open_writer(self._out, self._job.to, shard)
         rows: list[ManifestRow] = []
         timings: list[TimingRow] = []
+        first_error, is_given_up = "", False
         try:
             with self._turn:
                 started = perf_counter()
                 pictures = _pictures(shard, self._job)
                 for picture, answer in self._engine.answers(pictures, writer.folder):
-                    rows += _record(shard, picture, answer, self._job, writer)
+                    made = _record(shard, picture, answer, self._job, writer)
+                    rows += made
                     timings.append(_timing(shard, picture, answer))
-            writer.finish()
+                    first_error = first_error or _first_error(made)
+                    is_given_up = bool(first_error) and self._job.on_error == "fail"
+                    if is_given_up:
+                        break
+            if is_given_up:
+                writer.abandon()
+            else:
+                writer.finish()
         except BaseException:
             writer.abandon()
             raise
+        if is_given_up:
+            return ShardReport(
+                shard.container.ordinal,
+                shard.ordinal,
+                Counts(pictures=1, failed_pictures=1, failed=1),
+                0,
+                False,
+                worker=self._name,
+                first_error=first_error,
+                is_given_up=True,
+            )
         counts = count_rows(rows, shard.others)
         planned = shard.bytes_of_members
         commit = Commit(shard.id, counts, planned)
@@ -118,7 +141,7 @@ class Worker:
             (perf_counter() - started) * 1000.0,
             sum(row.decode_ms + row.transform_ms + row.encode_ms for row in timings),
             self._name,
-            next((f"{row.member}: {row.detail}" for row in rows if row.error), ""),
+            first_error,
         )
 
 
@@ -153,7 +176,7 @@ def _record(
 ) -> list[ManifestRow]:
     """The rows of one picture; its renditions go to the writer on the way."""
     member = picture.member
-    source = str(shard.container.place)
+    source = shard.container.source
     outcome = answer.outcome if answer else picture.source
     if isinstance(outcome, Fault):
         return [_failed(source, member, outcome.code, outcome.detail)]
@@ -233,7 +256,12 @@ def _row(
     )
 
 
+def _first_error(rows: list[ManifestRow]) -> str:
+    return next((f"{row.member}: {row.detail}" for row in rows if row.error), "")
+
+
 def _failed(source: str, member: Member, code: str, detail: str) -> ManifestRow:
+    detail = whole_text(detail)
     return ManifestRow(source, member.name, member.index, "", "failed", code, detail)
 
 
@@ -257,7 +285,7 @@ def _timing(shard: Shard, picture: _Picture, answer: Answer | None) -> TimingRow
     spent = answer.outcome.timings if answer and isinstance(answer.outcome, Result) else Timings()
     read_ms = picture.read_ms + (answer.read_ms if answer else 0.0)
     return TimingRow(
-        source=str(shard.container.place),
+        source=shard.container.source,
         member=picture.member.name,
         index=picture.member.index,
         finished_at=time(),

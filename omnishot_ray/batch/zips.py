@@ -26,6 +26,8 @@ _PIECE = 256 << 10
 _MAX_RATIO = 200
 _FREE_BYTES = 1 << 20
 """Pictures hardly get smaller by compression; what shrinks more is a bomb."""
+_MAX_GROWTH = 1 << 10
+"""What cannot be deflated grows by five bytes for each block of some KiB."""
 _UNIX, _LINK, _KIND = 3, 0o120000, 0o170000
 
 
@@ -47,11 +49,16 @@ def _read_directory(file: Any) -> Iterator[Found]:
     start, length, count, shift = _find_directory(file, size)
     pieces = _Pieces(file, start, length)
     packed_sum = 0
-    for _ in range(count):
-        fields = _ENTRY.unpack(pieces.take(_ENTRY.size))
-        signature, made_by, _, flags, method, _, _, crc = fields[:8]
+    entries = 0
+    while pieces.left:
+        signature = pieces.take(4)
+        if signature == b"PK\x05\x05":  # 4.3.13: it signs the entries before it
+            break
         if signature != b"PK\x01\x02":
             raise Damaged("its directory is broken")
+        entries += 1
+        fields = _ENTRY.unpack(signature + pieces.take(_ENTRY.size - 4))
+        _, made_by, _, flags, method, _, _, crc = fields[:8]
         packed, plain, name_size, extra_size, comment_size = fields[8:13]
         attributes, offset = fields[15], fields[16]
         name = pieces.take(name_size)
@@ -69,8 +76,12 @@ def _read_directory(file: Any) -> Iterator[Found]:
             continue
         is_link = made_by >> 8 == _UNIX and (attributes >> 16) & _KIND == _LINK
         fault = _refused(flags, method, packed, plain, is_link)
+        if not fault and offset + shift + packed > size:
+            fault = Fault("member-damaged", "The member lies beyond the end of the archive.")
         at = fault or Zipped(offset + shift, packed, method, crc)
         yield Found(text, plain, at)
+    if (entries - count) % 0x10000:  # archivers without zip64 write no more than 16 bits of it
+        raise Damaged(f"its directory has {entries} entries where it says {count}")
 
 
 def _refused(flags: int, method: int, packed: int, plain: int, is_link: bool) -> Fault | None:
@@ -83,6 +94,8 @@ def _refused(flags: int, method: int, packed: int, plain: int, is_link: bool) ->
         return Fault("unsupported-compression", detail)
     if plain > _FREE_BYTES + _MAX_RATIO * packed:
         return Fault("archive-bomb", f"The member grows from {packed} to {plain} bytes.")
+    if packed > plain + (plain // 1000 + _MAX_GROWTH if method == DEFLATED else 0):
+        return Fault("member-damaged", f"The member has {packed} bytes for its {plain}.")
     return None
 
 
@@ -153,6 +166,11 @@ class _Pieces:
     def __init__(self, file: Any, start: int, length: int) -> None:
         self._file, self._next, self._end = file, start, start + length
         self._bytes, self._at = b"", 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that were not taken yet."""
+        return self._end - self._next + len(self._bytes) - self._at
 
     def take(self, count: int) -> bytes:
         if self._at + count > len(self._bytes):

@@ -137,6 +137,7 @@ main.add_command(
     help="What is written in OUT.",
 )
 @click.option("--resume", is_flag=True, help="Go on with what is in OUT.")
+@click.option("--retry-failed", is_flag=True, help="And try anew what failed for the moment.")
 @click.option("--report", is_flag=True, help="Write OUT/report.html.")
 @click.option(
     "--on-error",
@@ -145,7 +146,7 @@ main.add_command(
     show_default=True,
     help="A picture that fails: only its row, the file as it came, or the end.",
 )
-@click.option("--max-errors", type=click.IntRange(0), help="End when more pictures have failed.")
+@click.option("--max-errors", type=click.IntRange(0), help="End when more have failed in this run.")
 @click.option("--match", default="", metavar="GLOB", help="Members to take; else by suffix.")
 @click.option("--column", help="Of tables and listings: the one with pictures or addresses.")
 @click.option("--shard-size", type=click.IntRange(1), help="Pictures worked on and kept together.")
@@ -163,6 +164,7 @@ def batch(
     variants_file: Path | None,
     to: str,
     resume: bool,
+    retry_failed: bool,
     report: bool,
     on_error: str,
     max_errors: int | None,
@@ -200,6 +202,7 @@ def batch(
             to=to,
             on_error=on_error,
             max_errors=max_errors,
+            retry_failed=retry_failed,
             match=match,
             column=column,
             shard_members=shard_size or 0,

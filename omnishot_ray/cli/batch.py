@@ -99,9 +99,10 @@ def _say(summary: Summary, job: BatchJob, *, as_json: bool, report: bool) -> Non
     for code, count in list(summary.errors.items())[:_SHOWN_ERRORS]:
         click.echo(f"{count:6d} × {code}")
     if not summary.finished:
-        limit = "--on-error=fail" if job.on_error == "fail" else f"--max-errors {job.max_errors}"
+        limit = "--on-error fail" if job.on_error == "fail" else f"--max-errors {job.max_errors}"
         click.echo(
-            f"omnishot: stopped after {counts.failed_pictures} failed pictures ({limit}). "
+            f"omnishot: stopped after {summary.new.failed_pictures} failed pictures ({limit}). "
+            f"The first was {summary.first_error}\n"
             "What is done stays done: --resume goes on.",
             err=True,
         )

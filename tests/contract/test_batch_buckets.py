@@ -10,6 +10,7 @@ import pytest
 from omnishot_ray.batch.job import OUTPUT_KINDS, BatchJob
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.run import Run, work_here
+from omnishot_ray.errors import InvalidParameters
 from tests import batches
 from tests.google_storage import google_storage
 from tests.integration.service import free_port
@@ -91,14 +92,31 @@ def test_folders_globs_listings_and_archives_of_a_bucket(
     assert (summary.counts.pictures, summary.counts.failed) == (7, 0)
 
 
+def test_an_output_within_its_source_is_passed_over(bucket: Bucket) -> None:
+    for name, data in batches.photos(3).items():
+        put(bucket, f"around/{name}", data)
+    for resume in (False, True):
+        summary = work_here(Run(job(bucket, "around", "around/out"), resume=resume))
+        assert summary.counts.pictures == 3
+    # What another job left in there is a source like any, but for what it has of its own.
+    run = Run(job(bucket, "around", "elsewhere"))
+    assert [one.kind for one in run.containers] == ["folder", "parquet", "parquet"]
+    with pytest.raises(InvalidParameters, match="output too"):
+        Run(job(bucket, "around/*.jpg", "around"))
+
+
 def test_a_listing_in_a_bucket_names_no_files_of_this_machine(
     tmp_path: Path, bucket: Bucket
 ) -> None:
     (tmp_path / "secret.jpg").write_bytes(batches.photo())
-    listing = batches.lines(tmp_path / "l", [str(tmp_path / "secret.jpg")])
-    put(bucket, "bad.jsonl", listing.read_bytes())
+    secret = str(tmp_path / "secret.jpg")
+    put(bucket, "seen.jpg", batches.photo())
+    climbing = "A://" + "../" * 40 + secret
+    named = [secret, f"file://{secret}", climbing, f"{bucket.root}/seen.jpg"]
+    put(bucket, "bad.jsonl", batches.lines(tmp_path / "l", named).read_bytes())
     summary = work_here(Run(job(bucket, "bad.jsonl", "out-bad")))
-    assert summary.errors == {"bad-address": 1}
+    assert summary.errors == {"bad-address": 3}
+    assert summary.counts.renditions == 1  # asked as the listing is
 
 
 def test_keys_in_addresses_are_refused() -> None:

@@ -1,11 +1,16 @@
 """Indexes of tar and zip, read without the pictures, and what hostile ones come to."""
 
+import gzip
 import io
+import os
+import random
 import struct
 import subprocess
 import tarfile
 import tempfile
+import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnishot_ray.batch import tars
-from omnishot_ray.batch.members import Found, Inline, Range, Zipped
+from omnishot_ray.batch.members import Container, Found, Inline, Range, Zipped
+from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.plan import index, plan_shards
 from omnishot_ray.batch.reading import read_members
 from omnishot_ray.batch.spans import Fault, Span, SpanReader
@@ -196,6 +202,31 @@ def test_a_tar_that_ends_early_gives_what_is_whole(tmp_path: Path) -> None:
     assert "archive-damaged" in {v.code for v in read.values() if isinstance(v, Fault)}
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_a_tar_with_a_broken_header_gives_what_is_before(
+    tmp_path: Path, kind: str, is_cut: bool
+) -> None:
+    members = {f"{n}.jpg": b"data" for n in range(6)}
+    path = batches.write_tar(tmp_path / "a.tar", members)
+    raw = bytearray(path.read_bytes())
+    if is_cut:
+        raw = raw[: 3 * 1024 + 200]
+    else:
+        raw[3 * 1024 + 148] ^= 7  # the checksum of the fourth
+    path.write_bytes(gzip.compress(raw) if kind == "tar.gz" else raw)
+    read = read_all(path, kind, tmp_path)
+    assert list(read) == ["0.jpg", "1.jpg", "2.jpg", "_archive"]
+    assert code(read["_archive"]) == "archive-damaged"
+
+
+@pytest.mark.parametrize("left", [0, 100, 512, 1536])
+def test_a_tar_may_end_without_its_zeros(tmp_path: Path, left: int) -> None:
+    path = batches.write_tar(tmp_path / "a.tar", {"a.jpg": b"1", "b.jpg": b"2"})
+    path.write_bytes(path.read_bytes()[: 2 * 1024 + left])
+    assert read_all(path, "tar", tmp_path) == {"a.jpg": b"1", "b.jpg": b"2"}
+
+
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst", "zip", "parquet", "arrow"])
 @pytest.mark.parametrize("content", [b"", b"x" * 5000, b"PK\x05\x06" + b"\xff" * 18])
 def test_what_is_no_archive_is_one_row(tmp_path: Path, kind: str, content: bytes) -> None:
@@ -211,6 +242,77 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
     assert code(read_all(path, "tar", tmp_path)["_archive"]) == "archive-damaged"
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+@pytest.mark.parametrize("type", [b"L", b"K", b"x", b"g"])
+def test_a_name_of_megabytes_is_not_kept(tmp_path: Path, kind: str, type: bytes) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = type, 60 * MIB
+    member = tarfile.TarInfo("a.jpg").tobuf()
+    path = tmp_path / "a"
+    with gzip.open(path, "wb", 1) if kind == "tar.gz" else path.open("wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        for _ in range(60):
+            file.write(b"n" * MIB)
+        file.write(member + bytes(1024))
+    tracemalloc.start()
+    read = read_all(path, kind, tmp_path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert code(read["_archive"]) == "archive-damaged"
+    assert most < 20 * MIB
+
+
+def test_a_negative_size_does_not_lead_back(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("a.jpg")
+    header.pax_headers = {"size": "-1024"}
+    path = tmp_path / "a.tar"
+    path.write_bytes(header.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    read = read_all(path, "tar", tmp_path, max_members=50)
+    assert [code(value) for value in read.values()] == ["archive-damaged"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_member_that_is_larger_packed_is_not_read(tmp_path: Path, method: int) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": os.urandom(40 * MIB)}, method)
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<L", raw, raw.rindex(b"PK\1\2") + 24, 10)  # what it is unpacked
+    path.write_bytes(raw)
+    (found,) = found_in(path, "zip", tmp_path)
+    assert isinstance(found.at, Fault)
+    assert found.at.code == "member-damaged"
+
+
+@given(st.integers(0, 300_000))
+def test_what_cannot_be_deflated_is_read(size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        members = {"a.jpg": random.Random(size).randbytes(size)}
+        path = batches.write_zip(Path(folder) / "a.zip", members, zipfile.ZIP_DEFLATED)
+        assert read_all(path, "zip", Path(folder)) == members
+
+
+def test_long_names_in_a_row_are_no_name(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5
+    path = tmp_path / "a.tar"
+    path.write_bytes((header.tobuf(tarfile.GNU_FORMAT) + b"name".ljust(512, b"\0")) * 1500)
+    assert code(read_all(path, "tar", tmp_path)["_archive"]) == "archive-damaged"
+
+
+def test_what_nobody_has_thought_of_costs_a_row(tmp_path: Path) -> None:
+    job = batches.job_of(tmp_path, out=tmp_path)
+    folder = Container(0, Place("/no\0name"), "folder")
+    (found,) = index(folder, job)
+    assert isinstance(found.at, Fault)
+    assert found.at.code == "source-unreadable"
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": b"x", "b.jpg": b"y"})
+    (shard,) = plan_shards(batches.container(path, "zip"), job, "job")
+    first, second = shard.members
+    beyond = replace(first, at=Zipped(1 << 63, 1, 0, 0))
+    read = [got for _, got in read_members(replace(shard, members=(beyond, second)), job)]
+    assert code(read[0]) == "source-unreadable"
+    assert read[1] == b"y"
 
 
 def test_a_tar_that_grows_without_end_is_a_bomb(tmp_path: Path, monkeypatch) -> None:
@@ -277,6 +379,49 @@ def test_zip64(tmp_path: Path) -> None:
     found = found_in(path, "zip", tmp_path)
     assert len(found) == 70_000
     assert isinstance(found[-1].at, Zipped)
+    raw = path.read_bytes()
+    wide, end = raw.rindex(b"PK\6\6"), bytearray(raw[raw.rindex(b"PK\5\6") :])
+    struct.pack_into("<2H", end, 8, 70_000 % 65_536, 70_000 % 65_536)
+    path.write_bytes(raw[:wide] + end)  # as archivers write it that do not know of it
+    assert found_in(path, "zip", tmp_path) == found
+
+
+def test_a_member_beyond_the_zip_is_one_row(tmp_path: Path) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": b"x", "b.jpg": b"y"})
+    raw = bytearray(path.read_bytes())
+    start = raw.index(b"PK\1\2")
+    extra = struct.pack("<2HQ", 1, 8, (1 << 63) + 5)  # zip64's offset
+    struct.pack_into("<H", raw, start + 30, len(extra))
+    struct.pack_into("<L", raw, start + 42, 0xFFFFFFFF)
+    raw[start + 51 : start + 51] = extra
+    end = raw.rfind(b"PK\5\6")
+    struct.pack_into("<L", raw, end + 12, struct.unpack_from("<L", raw, end + 12)[0] + len(extra))
+    path.write_bytes(raw)
+    read = read_all(path, "zip", tmp_path)
+    assert code(read["a.jpg"]) == "member-damaged"
+    assert read["b.jpg"] == b"y"
+
+
+@pytest.mark.parametrize(("count", "left"), [(3, 0), (1, 1), (5, 1)])
+def test_a_zip_is_read_to_the_end_of_its_directory(tmp_path: Path, count: int, left: int) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {f"{n}.jpg": b"x" for n in range(3)})
+    raw = bytearray(path.read_bytes())
+    at = raw.rfind(b"PK\5\6")
+    struct.pack_into("<2H", raw, at + 8, count, count)
+    path.write_bytes(raw)
+    read = read_all(path, "zip", tmp_path)
+    assert [read.pop(f"{n}.jpg") for n in range(3)] == [b"x"] * 3
+    assert [code(value) for value in read.values()] == ["archive-damaged"] * left
+
+
+def test_a_signed_zip(tmp_path: Path) -> None:
+    path = batches.write_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    raw = bytearray(path.read_bytes())
+    at = raw.rfind(b"PK\5\6")
+    signature = b"PK\5\5" + struct.pack("<H", 3) + b"abc"
+    struct.pack_into("<L", raw, at + 12, struct.unpack_from("<L", raw, at + 12)[0] + len(signature))
+    path.write_bytes(raw[:at] + signature + raw[at:])
+    assert read_all(path, "zip", tmp_path) == {"a.jpg": b"x"}
 
 
 def test_sidecars_are_passed_over_and_counted(tmp_path: Path) -> None:
@@ -285,6 +430,13 @@ def test_sidecars_are_passed_over_and_counted(tmp_path: Path) -> None:
     (shard,) = plan_shards(batches.container(path, "tar"), batches.job_of(path, out=tmp_path), "")
     assert [member.name for member in shard.members] == ["a.jpg", "b.jpg"]
     assert shard.others == 3
+
+
+def test_a_compressed_tar_gives_what_is_matched(tmp_path: Path) -> None:
+    members = {"a.dat": b"data", "b.jpg": b"picture", "c": b"nothing"}
+    path = batches.write_tar(tmp_path / "a.tar.gz", members, "w:gz")
+    assert read_all(path, "tar.gz", tmp_path, match="*.dat") == {"a.dat": b"data"}
+    assert read_all(path, "tar.gz", tmp_path, match="*") == members
 
 
 def test_members_beyond_the_limit_are_not_kept_while_streaming(tmp_path: Path) -> None:

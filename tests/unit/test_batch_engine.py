@@ -75,6 +75,8 @@ def test_what_a_file_holds_is_read_by_the_child(tmp_path: Path) -> None:
         "large": Span(whole, most=len(two) - 1),
         "gone": Span(str(tmp_path / "gone"), most=9),
         "folder": Span(str(tmp_path), most=1 << 20),
+        "no name": Span("/a\0b", most=9),
+        "no place": Span(both, 1 << 63, 9),
     }
     with Engine[str](batches.SMALL, Limits(), 30) as engine:
         made = dict(engine.answers([*spans.items(), ("bytes", one)]))
@@ -90,6 +92,8 @@ def test_what_a_file_holds_is_read_by_the_child(tmp_path: Path) -> None:
         "large": "source-too-large",
         "gone": "not-found",
         "folder": "source-unreadable",
+        "no name": "source-unreadable",
+        "no place": "source-unreadable",
     }
     assert made["bytes"] is not None
     assert (made["bytes"].size, made["bytes"].sha256) == (0, "")

@@ -1,7 +1,10 @@
 """What people see of a batch: progress, report, the stage, samples for the hub."""
 
 import io
+import queue
 import re
+import threading
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from omnishot_ray.batch.manifest import Counts
 from omnishot_ray.batch.places import Place
 from omnishot_ray.batch.progress import Lines, Pace, record_shard
 from omnishot_ray.batch.report import write_report
-from omnishot_ray.batch.run import Run
+from omnishot_ray.batch.run import Run, work_here
 from omnishot_ray.batch.stage import Renditions
 from omnishot_ray.batch.worker import ShardReport
-from omnishot_ray.cli import batch
+from omnishot_ray.cli import main
+from omnishot_ray.cli.batch import _say
 from omnishot_ray.errors import InvalidParameters
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.option_table import SPECS
@@ -53,15 +57,29 @@ def test_pace_counts_what_this_run_does_and_knows_what_is_left() -> None:
     assert pace.line() == "70 pictures, 2.0/s, 0.2 MB/s, 2 failed, 0:00:15 left"
 
 
-def test_a_line_every_ten_seconds(tmp_path: Path) -> None:
+class Told(io.StringIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = queue.SimpleQueue[str]()
+
+    def write(self, text: str) -> int:
+        self.lines.put(text)
+        return len(text)
+
+
+def test_lines_come_while_no_shard_is_done(tmp_path: Path) -> None:
     source = batches.write_folder(tmp_path / "in", batches.photos(1))
-    clock, stream = Clock(), io.StringIO()
-    lines = Lines(stream, clock)
-    lines.start(Run(batches.job_of(source, out=tmp_path / "out")))
-    for second in range(41):
-        clock.now = float(second)
-        lines.note(shard_report(1, 100))
-    assert len(stream.getvalue().splitlines()) == 4
+    stream = Told()
+    lines = Lines(stream, every_s=0.01)
+    with closing(Run(batches.job_of(source, out=tmp_path / "out"))) as run:
+        lines.start(run)
+    for _ in range(2):
+        assert stream.lines.get(timeout=30).startswith("0 pictures, ")
+    lines.note(shard_report(1, 100))
+    while not stream.lines.get(timeout=30).startswith("1 pictures, "):
+        continue
+    lines.stop()
+    assert "progress" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_the_hub_is_told_of_new_shards_alone() -> None:
@@ -143,11 +161,28 @@ def test_stage_gives_a_row_for_each_picture_and_rendition(isolate: bool) -> None
     assert made["rendition_bytes"][3:] == [one.data for one in alone]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("isolate", [True, False])
+def test_stage_takes_rows_without_a_picture(isolate: bool) -> None:
+    stage = Renditions(variants=VARIANTS, isolate=isolate)
+    pictures = [None, batches.photo(1), "text", b""]
+    made: dict[str, Any] = stage({"bytes": np.array(pictures, dtype=object)})
+    stage.close()
+    assert made["error"] == ["no-data", "", "", "no-data", "unsupported-format"]
+
+
 def test_stage_says_what_is_missing() -> None:
     with pytest.raises(InvalidParameters):
         Renditions()
     with pytest.raises(KeyError):
         Renditions(options={"width": 3}, isolate=False)({"other": np.array([1])})
+
+
+def test_who_stops_says_at_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = batches.write_folder(tmp_path / "in", {"a.jpg": b"no"})
+    job = batches.job_of(source, out=tmp_path / "out", on_error="fail")
+    _say(work_here(Run(job)), job, as_json=False, report=False)
+    said = capsys.readouterr().err
+    assert "stopped after 1 failed pictures (--on-error fail). The first was a.jpg: " in said
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,7 +193,7 @@ def test_the_page_names_every_flag_and_code() -> None:
     rendition = {spec.name for spec in SPECS}
     flags = {
         option.opts[0]
-        for option in batch.params
+        for option in main.commands["batch"].params
         if isinstance(option, click.Option) and option.name not in rendition
     }
     assert [flag for flag in sorted(flags) if flag not in page] == []

@@ -22,7 +22,11 @@ from omnishot_ray.batch.names import (
         ("a\\b.jpg", "a/b.jpg"),
         ("a\nb\x00.jpg", "a_b_.jpg"),
         (".omnishot/job.json.jpg", "_.omnishot/job.json.jpg"),
+        ("Manifest.parquet/b.jpg", "_Manifest.parquet/b.jpg"),
+        ("a/run.json/b.jpg", "a/run.json/b.jpg"),
         ("photo.jpg/b.jpg", "photo.jpg_/b.jpg"),
+        ("caf\udce9.jpg", "caf%E9.jpg"),
+        ("\ud800.jpg", "%uD800.jpg"),
         ("cafe\u0301.jpg", "caf\u00e9.jpg"),
     ],
 )

@@ -93,6 +93,19 @@ def test_a_file_that_changes_changes_its_shard_alone(tmp_path: Path) -> None:
     assert [a == b for a, b in zip(before, ids(), strict=True)] == [False, True, True]
 
 
+def test_a_file_of_a_listing_that_changes_changes_its_shard_alone(tmp_path: Path) -> None:
+    folder = batches.write_folder(tmp_path, {f"{n}.jpg": batches.photo(n) for n in range(6)})
+    names = [f"{n}.jpg" if n % 2 else str(folder / f"{n}.jpg") for n in range(6)]
+    listing = batches.container(batches.lines(tmp_path / "list.jsonl", names), "jsonl")
+    job = batches.job_of(tmp_path / "list.jsonl", out=tmp_path / "out", shard_members=1)
+    before = [shard.id for shard in plan_shards(listing, job, "job")]
+    for n in (2, 3):
+        (folder / f"{n}.jpg").write_bytes(b"other")
+    after = [shard.id for shard in plan_shards(listing, job, "job")]
+    changed = [a != b for a, b in zip(before, after, strict=True)]
+    assert changed == [False, False, True, True, False, False]
+
+
 def test_row_groups_are_not_cut_but_where_they_are_long() -> None:
     found = (Found(str(n), -1, Range(n), may_cut=n % 10 == 0) for n in range(100))
     job = replace(JOB, shard_members=4)
