@@ -64,18 +64,18 @@ def rows() -> list[Row]:
             for task in engine.tasks()
             if not task.name.endswith("mozjpeg")
         ),
-        Row("50 MP JPEG→400", _large("jpg", 8660, 5773), _one(width=400, format="jpeg")),
+        Row("50 MP JPEG→400", large("jpg", 8660, 5773), _one(width=400, format="jpeg")),
         Row(
             "50 MP JPEG, progressive→400",
-            _large("progressive.jpg", 8660, 5773),
+            large("progressive.jpg", 8660, 5773),
             _one(width=400, format="jpeg"),
         ),
-        Row("24 MP PNG→1000 JPEG", _large("png", 6000, 4000), _one(width=1000, format="jpeg")),
-        Row("24 MP PNG→1000 PNG", _large("png", 6000, 4000), _one(width=1000, format="png")),
-        Row("24 MP PNG, 16-bit grey→1000", _large("gray16.png", 6000, 4000), _one(width=1000)),
-        Row("12 MP WebP→1000", _large("webp", 4000, 3000), _one(width=1000)),
-        Row("12 MP AVIF→1000", _large("avif", 4000, 3000), _one(width=1000)),
-        Row("12 MP TIFF→1000", _large("tiff", 4000, 3000), _one(width=1000)),
+        Row("24 MP PNG→1000 JPEG", large("png", 6000, 4000), _one(width=1000, format="jpeg")),
+        Row("24 MP PNG→1000 PNG", large("png", 6000, 4000), _one(width=1000, format="png")),
+        Row("24 MP PNG, 16-bit grey→1000", large("gray16.png", 6000, 4000), _one(width=1000)),
+        Row("12 MP WebP→1000", large("webp", 4000, 3000), _one(width=1000)),
+        Row("12 MP AVIF→1000", large("avif", 4000, 3000), _one(width=1000)),
+        Row("12 MP TIFF→1000", large("tiff", 4000, 3000), _one(width=1000)),
         *(Row(f"2725×2225→{name}", whole, _one(**given)) for name, given in FULL_SIZE.items()),
         Row("GIF 320×240→160", valid / "gif_animated_chi_320x240.gif", _one(width=160)),
         Row("WebP 370×285→160", valid / "webp_animated_loop3_370x285.webp", _one(width=160)),
@@ -97,18 +97,18 @@ FULL_SIZE: dict[str, dict[str, object]] = {
 """As large as the source: where the encoders and filters take their most."""
 
 
-def _large(kind: str, width: int, height: int) -> Path:
+def large(kind: str, width: int, height: int) -> Path:
     """A large photo, made once and kept in the cache."""
     path = images.CACHE / f"tomatoes_{width}x{height}.{kind}"
     if not path.exists():
         with Image.open(images.DATA / "photo_tomatoes_2912x4368.jpg", formats=["JPEG"]) as photo:
-            large = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            enlarged = photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
         if kind == "png":
-            path.write_bytes(write_png(np.asarray(large), 0))
+            path.write_bytes(write_png(np.asarray(enlarged), 0))
         elif kind == "gray16.png":
-            large.convert("I;16").save(path, "PNG", compress_level=1)
+            enlarged.convert("I;16").save(path, "PNG", compress_level=1)
         else:
-            large.save(path, **SETTINGS[kind])
+            enlarged.save(path, **SETTINGS[kind])
     return path
 
 
@@ -133,14 +133,14 @@ def measure(row: Row) -> Taken:
 
 def measure_here(data: bytes, wanted: tuple[Options, ...]) -> Taken:
     """Do the task in this process."""
-    pipeline.process(_tiny(data), wanted, Limits())
+    pipeline.process(tiny(data), wanted, Limits())
     rest = rss.start_peak()
     pipeline.process(data, wanted, Limits())
     peak = rss.peak_bytes() - rest
     return Taken(rest / 1e6, peak / 1e6, _decoded_bytes(data, wanted) / 1e6)
 
 
-def _tiny(data: bytes) -> bytes:
+def tiny(data: bytes) -> bytes:
     """One of the same format that goes the same way."""
     with Image.open(io.BytesIO(data)) as source:
         sink = io.BytesIO()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
-from omnishot_ray.serving.dispatch import DispatchConfig
+from omnishot_ray.serving.dispatch import DispatchConfig, count_places
 from omnishot_ray.serving.load import Arrivals, Latencies
 from omnishot_ray.serving.queue import QueueConfig
 from omnishot_ray.serving.scaling import AutoscaleConfig
@@ -157,16 +157,28 @@ class Starting:
 
 
 class _Signals:
-    """What the policy sees: old by `LATE_S`, CPU over the window that Serve keeps."""
+    """What the policy sees: old by `LATE_S`, CPU over the window that Serve keeps.
 
-    def __init__(self, service: _Service) -> None:
+    `blind` is without the reports: Serve's count of batches out is all there is.
+    """
+
+    def __init__(self, service: _Service, gateways: int, blind: bool) -> None:
         self._service = service
+        self._gateways, self._blind = gateways, blind
         self._reports: deque[tuple[float, Signals]] = deque()
         self._usage: deque[tuple[float, float, float]] = deque([(0.0, 0.0, 0.0)])
         self.seen = Signals(complete=False)
 
     def record(self, now_s: float) -> None:
         service = self._service
+        if self._blind:
+            places = self._gateways * count_places(
+                service.running, self._gateways, 1, service.running
+            )
+            out = min(service.busy + len(service.waiting), places)
+            active = out / max(service.running, 1)
+            self._reports.append((now_s, Signals(active=active, complete=False)))
+            return
         self._usage.append((now_s, service.busy_s, service.cores_s))
         while self._usage[0][0] < now_s - SETTLE_S:
             self._usage.popleft()
@@ -194,13 +206,18 @@ def simulate(
     config: AutoscaleConfig | None = None,
     cluster: Cluster | None = None,
     seed: int = 1,
+    blind: bool = False,
 ) -> Run:
-    """Run a scenario with Poisson arrivals of tasks drawn from `costs` (core-ms, weights)."""
+    """Run a scenario with Poisson arrivals of tasks drawn from `costs` (core-ms, weights).
+
+    `blind` is with no report coming from the gateways.
+    """
     config, cluster = config or AutoscaleConfig(), cluster or Cluster()
     chance = random.Random(seed)
     mean_s = sum(c * w for c, w in zip(*costs, strict=True)) / sum(costs[1]) / 1000.0
     service = _Service(DispatchConfig().queue, cluster.gateways)
-    starting, signals, state, run = Starting(cluster), _Signals(service), State(), Run()
+    signals = _Signals(service, cluster.gateways, blind)
+    starting, state, run = Starting(cluster), State(), Run()
     target, most = 1, cluster.nodes * cluster.cores_per_node
     for tick in range(round(scenario.duration_s / TICK_S)):
         begin_s, end_s = tick * TICK_S, (tick + 1) * TICK_S
