@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import TiffImageFile
 
 from omnishot_ray.errors import CorruptImage
 from omnishot_ray.imaging.directories import bound_directories
+from omnishot_ray.imaging.exif import read_orientation
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header, read_header
@@ -69,15 +72,23 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of o
 class Source:
     """An opened picture: its header is parsed, its pixels are not decoded yet.
 
-    `size` is upright, in pixels of the full picture.
+    `size` is upright, in pixels of the full picture. `exif` is Pillow's reading of `exif_block`,
+    which is as the file has it (of a TIFF all of the file), empty when there is none. `turn` is
+    the EXIF orientation 1–8, 1 when there is none.
     """
 
     data: bytes
     image: Image.Image
     header: Header
-    orientation: Orientation
     icc_profile: bytes | None
     exif: Image.Exif
+    exif_block: bytes
+    turn: int
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the stored pixels become upright."""
+        return exif_orientation(self.turn)
 
     @property
     def size(self) -> Size:
@@ -123,8 +134,9 @@ def open_source(data: bytes, header: Header) -> Source:
             raise ValueError("the header and the decoder disagree on the size")
         exif = _read_exif(image, data)
         icc_profile = image.info.get("icc_profile")
-    orientation = exif_orientation(exif.get(0x0112))
-    return Source(data, image, header, orientation, icc_profile or None, exif)
+        block = _exif_block(image, data)
+    turn = read_orientation(block)
+    return Source(data, image, header, icc_profile or None, exif, block, turn)
 
 
 def _read_exif(image: Image.Image, data: bytes) -> Image.Exif:
@@ -134,6 +146,17 @@ def _read_exif(image: Image.Image, data: bytes) -> Image.Exif:
         return image.getexif()
     except DECODER_ERRORS:
         return Image.Exif()
+
+
+def _exif_block(image: Image.Image, data: bytes) -> bytes:
+    if image.format == "TIFF":
+        return data
+    written = image.info.get("Raw profile type exif")  # before PNG had a chunk for it
+    if "exif" not in image.info and isinstance(written, str):
+        with suppress(ValueError):
+            return bytes.fromhex("".join(written.split("\n")[3:]))
+    block = image.info.get("exif")
+    return block if isinstance(block, bytes) else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +238,17 @@ def open_image(data: bytes, format: Format) -> Image.Image:
     if format is Format.JPEG and isinstance(image, ImageFile.ImageFile):
         # In one piece: where a piece ends, libjpeg begins the row of blocks anew, 3 % of its time.
         image.decodermaxblock = max(len(data), image.decodermaxblock)
+    if isinstance(image, TiffImageFile):
+        _keep_as_stored(image)
     if "transparency" in image.info:
         image.info["transparency"] = _transparent_colour(image)
     return image
+
+
+def _keep_as_stored(image: TiffImageFile) -> None:
+    """A TIFF alone of all formats would be turned by Pillow when it is loaded, all of it."""
+    image.getexif().pop(Base.Orientation, None)
+    image._size = image._tile_size
 
 
 def _transparent_colour(image: Image.Image) -> object:

@@ -30,7 +30,7 @@ class Header:
     The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
     are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
     `lossless` tells the two kinds of WebP apart. `profile`: colours have to be converted to sRGB.
-    `turned`: upright is turned from stored or mirrored, `swaps_sides`: by a quarter (JPEG).
+    `turned`: upright is turned from stored or mirrored, `swaps_sides`: by a quarter (JPEG, TIFF).
     `quantum`: the mean step that the luma of a JPEG is rounded to, 1 for other formats. `beside`:
     bytes of the file that are not the coded picture, but a profile, a preview or other metadata;
     a damaged file may claim more than it has.
@@ -389,21 +389,33 @@ def _count_avif_frames(data: bytes) -> int:
 
 
 def _read_tiff(data: bytes) -> Header | None:
-    """Width, height and samples of the first directory only (TIFF 6.0 §2)."""
+    """What is needed of the first directory only (TIFF 6.0 §2)."""
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, at)
     tags = {}
     for index in range(entries):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at + 2 + 12 * index)
-        if tag in (256, 257, 277) and count == 1:
+        if tag in _TIFF_TAGS and count == 1:
             code = {3: "H", 4: "I"}.get(kind)
             if code:
                 (tags[tag],) = struct.unpack_from(order + code, data, at + 10 + 12 * index)
     if 256 not in tags or 257 not in tags:
         return None
-    channels = tags.get(277, 1)
-    return Header(Format.TIFF, tags[256], tags[257], alpha=channels in (2, 4), channels=channels)
+    channels, orientation = tags.get(277, 1), tags.get(274, 1)
+    return Header(
+        Format.TIFF,
+        tags[256],
+        tags[257],
+        alpha=channels in (2, 4),
+        channels=channels,
+        swaps_sides=orientation in (5, 6, 7, 8),
+        turned=orientation in range(2, 9),
+    )
+
+
+_TIFF_TAGS = frozenset((256, 257, 274, 277))
+"""Width, height, orientation and samples per pixel (TIFF 6.0 §8)."""
 
 
 def _read_bmp(data: bytes) -> Header | None:

@@ -21,6 +21,7 @@ from omnishot_ray.imaging.decode import Decoded, dct_divisor, dct_margin
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.info import describe
 from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
@@ -158,6 +159,36 @@ def test_all_eight_orientations_show_the_same(picture: Picture, options: dict[st
     assert mean_difference(made, upright) < 3
     assert mean_difference(made[::-1], upright) > 15
     assert mean_difference(made[:, ::-1], upright) > 15
+
+
+STORED = {
+    "jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {"lossless": True}),
+    "avif": ("AVIF", {"quality": 95, "speed": 9}),
+    "tiff": ("TIFF", {}),
+    "tiff by libtiff": ("TIFF", {"compression": "tiff_lzw"}),
+}
+
+
+@pytest.mark.parametrize("format", STORED)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("options", [{}, {"width": 20, "height": 20, "gravity": "northwest"}])
+def test_every_format_is_turned_upright_once(
+    format: str, orientation: int, options: dict[str, Any]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plugin, settings = STORED[format]
+    upright = ImageOps.exif_transpose(opened(encode(scene(64, 48), exif=exif)))
+
+    data = encode(scene(64, 48), plugin, exif=exif.tobytes(), **settings)
+    source = process(data, [Options(width=8)], Limits()).source
+
+    assert (source.width, source.height) == upright.size
+    expected = made_pixels(encode(upright), **options)
+    assert mean_difference(made_pixels(data, **options), expected) < 2
+    assert describe(data, Limits()).orientation == orientation
 
 
 @pytest.mark.parametrize("picture", ORIENTED, ids=lambda picture: picture.name)
