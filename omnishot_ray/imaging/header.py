@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 
 from omnishot_ray.errors import CorruptImage, UnsupportedFormat
+from omnishot_ray.imaging.avif import is_coded_larger
 from omnishot_ray.imaging.formats import Format, sniff
 
 
@@ -25,7 +26,8 @@ class Header:
     `width` and `height` are in pixels as stored (before EXIF orientation). `frames` is exact up to
     `_FRAME_COUNT_STOP`, where counting stops; of an APNG those of its animation, whether or not its
     default image is one of them. `scans` is above 1 for a progressive JPEG, and for one whose
-    components come one after the other.
+    components come one after the other. `tiled` is as far as the tiles of a TIFF reach, in pixels,
+    0 where there are none: a tile is decoded whole, and may be larger than the picture.
 
     The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
     are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
@@ -50,6 +52,7 @@ class Header:
     quantum: float = 1.0
     beside: int = 0
     turned: bool = False
+    tiled: int = 0
 
 
 _FRAME_COUNT_STOP = 1_024
@@ -358,7 +361,10 @@ def _skip_gif_blocks(data: bytes, at: int, budget: int) -> tuple[int, int]:
 
 
 def _read_avif(data: bytes) -> Header | None:
-    """The largest `ispe` among the item properties (ISO/IEC 23008-12 §6.5.3), and `auxC` alpha."""
+    """The largest `ispe` among the item properties (ISO/IEC 23008-12 §6.5.3), and `auxC` alpha.
+
+    Raises `CorruptImage` for a file of which more would be decoded than it says.
+    """
     meta = data.find(b"meta", 4, 4096)
     (length,) = struct.unpack_from(">I", data, meta - 4)
     box = data[meta : meta - 4 + min(length, _MOST_META_BYTES)]
@@ -367,6 +373,8 @@ def _read_avif(data: bytes) -> Header | None:
     if not sizes:
         return None
     width, height = max(sizes, key=lambda size: size[0] * size[1])
+    if is_coded_larger(data, width, height):
+        raise CorruptImage("The AVIF holds a larger picture than it says; write it anew.")
     alpha = b"auxiliary:alpha" in box
     frames = _count_avif_frames(data) if data[8:12] == b"avis" else 1
     profile = b"colrprof" in box and not _says_srgb(box)
@@ -403,19 +411,23 @@ def _read_tiff(data: bytes) -> Header | None:
     if 256 not in tags or 257 not in tags:
         return None
     channels, orientation = tags.get(277, 1), tags.get(274, 1)
+    tiled = 0
+    if 322 in tags or 323 in tags:
+        tiled = max(tags[256], tags.get(322, 0)) * max(tags[257], tags.get(323, 0))
     return Header(
         Format.TIFF,
         tags[256],
         tags[257],
         alpha=channels in (2, 4),
         channels=channels,
+        tiled=tiled,
         swaps_sides=orientation in (5, 6, 7, 8),
         turned=orientation in range(2, 9),
     )
 
 
-_TIFF_TAGS = frozenset((256, 257, 274, 277))
-"""Width, height, orientation and samples per pixel (TIFF 6.0 §8)."""
+_TIFF_TAGS = frozenset((256, 257, 274, 277, 322, 323))
+"""Width, height, orientation, samples per pixel, and the sides of a tile (TIFF 6.0 §8, §15)."""
 
 
 def _read_bmp(data: bytes) -> Header | None:
