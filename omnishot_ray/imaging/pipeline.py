@@ -159,7 +159,9 @@ def process(
             _check_source_format(options, header, format)
             exif = exif_for(source.exif, options.metadata)
             kept = None
-            if format is header.format and is_unchanged(source, plan, orientation, options):
+            if format is header.format and is_unchanged(
+                source, decoded, plan, orientation, options
+            ):
                 kept = source_as_result(data, format, options, exif)
             if kept and is_coarser(header, format, options):
                 encoded = kept

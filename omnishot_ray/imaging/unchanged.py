@@ -2,21 +2,25 @@
 
 from omnishot_ray.imaging.color import is_srgb
 from omnishot_ray.imaging.container import is_png_sound, with_exif, without_metadata
-from omnishot_ray.imaging.decode import Source
+from omnishot_ray.imaging.decode import Decoded, Source
 from omnishot_ray.imaging.encode import asked_quality
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Plan
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.transform import has_transparency
 
 _AS_IT_IS = Options()
 _TOUCHED_BY = ("blur", "sharpen", "grayscale", "normalize", "palette", "progressive")
 
 
-def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: Options) -> bool:
+def is_unchanged(
+    source: Source, decoded: Decoded, plan: Plan, orientation: Orientation, options: Options
+) -> bool:
     """Whether the rendition shows every pixel of the source, and nothing else, in its place.
 
     A wish for another coding (`palette`, `progressive`) is a change, a wish for a quality is not.
+    Nor is a canvas that cannot be seen, as it is of the same size and nothing lets it through.
     """
     return (
         source.header.frames == 1
@@ -25,6 +29,7 @@ def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: 
         and (source.icc_profile is None or is_srgb(source.icc_profile))
         and source.image.mode != "CMYK"
         and not touches_pixels(options)
+        and (plan.canvas is None or not has_transparency(decoded.image))
     )
 
 

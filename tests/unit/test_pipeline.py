@@ -496,6 +496,22 @@ def test_contain_shows_the_background_through_transparency() -> None:
     assert (made == (10, 11, 12)).all()
 
 
+@pytest.mark.parametrize("format", ["png", "webp"])
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_contain_lays_a_picture_of_the_very_size_on_its_background(mode: str, format: str) -> None:
+    """Its own bytes would be smaller, and transparent."""
+    shape = plain(40, 40, "RGBA", (0, 0, 0, 0))
+    shape.paste(scene(20, 20), (10, 10))
+    source = shape.quantize(32) if mode == "P" and format == "png" else shape
+    data = encode(source, format, lossless=True)
+    box = {"width": 40, "height": 40, "fit": "contain", "background": "ff0000"}
+    made = made_pixels(data, "RGBA", format=format, lossless=format == "webp", **box)
+    assert (made[0, 0] == (255, 0, 0, 255)).all()
+
+    opaque = encode(scene(40, 40).quantize(16), "PNG", optimize=True)
+    assert make(opaque, format="png", **box).data == opaque, "nothing lets the background through"
+
+
 def test_transparent_edges_do_not_bleed() -> None:
     """The hidden green of the transparent half stays hidden when the picture shrinks."""
     image = plain(64, 64, "RGBA", (0, 255, 0, 0))
