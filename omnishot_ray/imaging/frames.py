@@ -228,7 +228,10 @@ _SHARED_CHUNKS = (b"PLTE", b"tRNS")
 
 
 def _apng_patches(data: bytes, header: Header) -> Iterator[_Patch]:
-    """The frames of the animation; a default image without a control chunk is none of them."""
+    """The frames of the animation; a default image without a control chunk is none of them.
+
+    Where no frame has one, the default image is all that browsers show.
+    """
     shared, kind_of_pixels = b"", b""
     control: bytes | None = None
     pixels: list[bytes] = []
@@ -247,6 +250,8 @@ def _apng_patches(data: bytes, header: Header) -> Iterator[_Patch]:
             pixels.append(body[4:])
     if control is not None:
         yield _apng_patch(control, pixels, kind_of_pixels, shared, header)
+    else:
+        yield _Patch(_open_patch(data, Format.PNG), 0, 0, 0.0, _Disposal.KEEP)
 
 
 def _apng_patch(

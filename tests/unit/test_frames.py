@@ -217,6 +217,17 @@ def test_the_palette_of_an_apng_holds_for_every_frame() -> None:
         assert (frame[..., :3] == np.asarray(image.convert("RGB"))).all()
 
 
+@pytest.mark.parametrize("format", sorted(ANIMATED))
+def test_an_apng_that_only_claims_to_move_is_its_default_image(format: str) -> None:
+    (ihdr, *rest) = _chunks(encode(scene(8, 6)))
+    data = png_of_chunks(ihdr, (b"acTL", struct.pack(">II", 2, 0)), *rest)
+    assert make(data, format=format).frames == 1
+    (seen,) = frames_of(data)
+    assert (seen[..., :3] == np.asarray(scene(8, 6))).all()
+    cut_off = png_of_chunks(ihdr, (b"acTL", struct.pack(">II", 2, 0)))
+    assert type(fail(cut_off, format=format)) is CorruptImage
+
+
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = 8
     while at < len(data):
