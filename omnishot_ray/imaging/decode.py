@@ -16,7 +16,7 @@ from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import TiffImageFile
 
 from omnishot_ray.errors import CorruptImage
-from omnishot_ray.imaging.directories import bound_directories
+from omnishot_ray.imaging.directories import bound_directories, keep_texts
 from omnishot_ray.imaging.exif import read_orientation
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
@@ -64,6 +64,7 @@ Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]
 # The limits of this package are checked on the header, before Pillow sees the file.
 Image.MAX_IMAGE_PIXELS = None
 bound_directories()
+keep_texts()
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata
 

@@ -691,6 +691,24 @@ def test_copyright_keeps_the_author_and_nothing_else(format: Format) -> None:
 
 
 @pytest.mark.parametrize("format", WITH_EXIF)
+@pytest.mark.parametrize("metadata", ["copyright", "keep"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1251"])
+def test_a_name_is_kept_in_whatever_letters_it_stands(
+    format: Format, metadata: str, encoding: str
+) -> None:
+    owner = "© 2024 Müller" if encoding != "cp1251" else "© 2024 Мюллер"
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "?" * len(owner.encode(encoding))
+    exif.get_ifd(EXIF_IFD)[LENS] = "!" * len(owner.encode(encoding))
+    block = exif.tobytes()
+    for mark in (b"?", b"!"):
+        block = block.replace(mark * len(owner.encode(encoding)), owner.encode(encoding))
+    data = encode(scene(8, 8), "JPEG", exif=block)
+    made = make(data, width=4, format=format, metadata=metadata).data
+    assert made.count(owner.encode(encoding) + b"\0") == (2 if metadata == "keep" else 1)
+
+
+@pytest.mark.parametrize("format", WITH_EXIF)
 def test_strip_keeps_nothing(format: Format) -> None:
     made = make(tagged(), format=format, metadata="strip").data
     assert exif_of(made) == {}
