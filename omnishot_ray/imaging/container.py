@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.header import NEXT_MARKER
 
 _EXIF_HEAD = b"Exif\x00\x00"
 
@@ -52,18 +53,37 @@ def without_metadata(data: bytes, format: Format) -> bytes | None:
 
 
 def _bare_jpeg(data: bytes) -> bytes | None:
-    """JFIF and Adobe's segment stay: they say how the samples are to be read."""
     parts, at = [data[:2]], 2
     while data[at] == 0xFF:
         marker = data[at + 1]
-        if marker == 0xDA:
-            end = data.find(b"\xff\xd9", at)
-            return b"".join((*parts, data[at : end + 2])) if end > 0 else None
+        if marker == _END:
+            return b"".join((*parts, data[at : at + 2]))
         (length,) = struct.unpack_from(">H", data, at + 2)
-        if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in (0xE0, 0xEE):
-            parts.append(data[at : at + 2 + length])
-        at += 2 + length
+        end = at + 2 + length
+        parts.append(_bare_segment(marker, data[at:end]))
+        if marker == _START_OF_SCAN:
+            following = NEXT_MARKER.search(data, end)
+            if following is None:
+                return None
+            parts.append(data[end : following.start()])
+            end = following.start()
+        at = end
     return None
+
+
+_START_OF_SCAN, _END = 0xDA, 0xD9
+
+
+def _bare_segment(marker: int, segment: bytes) -> bytes:
+    """A segment, or what says how samples are to be read of one that says more, or nothing.
+
+    JFIF's is cut off before its thumbnail, Adobe's behind the transform (T.872 §6.5.3).
+    """
+    if marker == 0xE0 and segment[4:9] == b"JFIF\0" and len(segment) >= 18:
+        return b"\xff\xe0\x00\x10" + segment[4:16] + b"\0\0"
+    if marker == 0xEE and segment[4:9] == b"Adobe" and len(segment) >= 16:
+        return b"\xff\xee\x00\x0e" + segment[4:16]
+    return b"" if 0xE0 <= marker <= 0xEF or marker == 0xFE else segment
 
 
 _PNG_IHDR_END = 33

@@ -150,7 +150,7 @@ def _count_scans(data: bytes, at: int, channels: int | None) -> int | None:
     """
     scans = 0
     for _ in range(MOST_BLOCKS):
-        found = _NEXT_MARKER.search(data, at)
+        found = NEXT_MARKER.search(data, at)
         if found is None:
             return scans
         marker, at = data[found.end() - 1], found.end()
@@ -204,7 +204,7 @@ def _says_srgb(profile: bytes) -> bool:
 MOST_BLOCKS = 4_096
 """Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
 and the walk runs on the event loop of the gateway."""
-_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Within coded data 0xFF is followed by 0x00 or a restart, so this ends a scan (T.81 §B.1.1.5)."""
 _NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})

@@ -154,6 +154,37 @@ def test_what_is_appended_to_a_jpeg_does_not_survive() -> None:
     assert b"PK\x03\x04" not in cleaned
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+
+SECRETS = {
+    "a thumbnail of JFIF": segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\2\2SECRET------"),
+    "a thumbnail of JFXX": segment(0xE0, b"JFXX\0\x13\4\4SECRET"),
+    "Adobe's segment": segment(0xEE, b"Adobe\0\x64\0\0\0\0\1SECRET"),
+    "another's of its number": segment(0xEE, b"SECRET"),
+    "a comment": segment(0xFE, b"SECRET"),
+    "what anybody writes": segment(0xEB, b"SECRET"),
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+@pytest.mark.parametrize("progressive", [False, True])
+def test_nothing_but_the_picture_is_left_of_a_jpeg(secret: bytes, progressive: bool) -> None:
+    data = io.BytesIO()
+    noise(64, 48).save(data, "JPEG", progressive=progressive)
+    plain = data.getvalue()
+    between = [plain.index(b"\xff\xdb")]  # the first table
+    if progressive:
+        between.append(plain.index(b"\xff\xc4", plain.index(b"\xff\xda")))  # behind a scan
+    for at in between:
+        cleaned = without_metadata(plain[:at] + secret + plain[at:], Format.JPEG)
+        assert cleaned is not None
+        assert b"SECRET" not in cleaned
+        assert np.array_equal(np.asarray(opened(cleaned)), np.asarray(opened(plain)))
+    assert without_metadata(plain, Format.JPEG) == plain
+
+
 def test_formats_without_a_walker_are_left_alone() -> None:
     assert without_metadata(corpus.read("gif_animated_chi_320x240"), Format.GIF) is None
 
