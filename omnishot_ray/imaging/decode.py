@@ -23,6 +23,8 @@ from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.imaging.png import decode_png
+from omnishot_ray.imaging.scans import lacks_scans
+from omnishot_ray.imaging.transcode import is_cut_off
 from omnishot_ray.imaging.webp import StillWebp, is_still
 
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
@@ -191,7 +193,31 @@ def decode(source: Source, needed: Size, effort: int) -> Decoded:
         if source.header.format is Format.PNG and (plain := decode_png(source.data, image)):
             return Decoded(plain, width, height)
         covered = _covered_by_first_frame(image) if source.header.format is Format.GIF else None
-        return Decoded(_uncovered_as_alpha(load_pixels(image), covered), width, height)
+        pixels = load_pixels(image)
+        if source.header.format is Format.JPEG and _seems_cut_off(source, pixels):
+            raise ValueError("the picture ends before its last row")
+        return Decoded(_uncovered_as_alpha(pixels, covered), width, height)
+
+
+def _seems_cut_off(source: Source, pixels: Image.Image) -> bool:
+    """Whether a JPEG lacks blocks at its end, which libjpeg fills with grey and Pillow keeps quiet.
+
+    To make sure takes half the time of decoding, so only what is suspicious is read once more: a
+    file whose last pixel is that very grey, which ends in zeros, as half a download may, or which
+    lacks scans.
+    """
+    corner = pixels.getpixel((pixels.width - 1, pixels.height - 1))
+    is_suspicious = (
+        _MISSING.issuperset(corner if isinstance(corner, tuple) else (corner,))
+        or source.data.endswith(_PADDING)
+        or (source.header.scans > 1 and lacks_scans(source.data))
+    )
+    return is_suspicious and is_cut_off(source.data)
+
+
+_MISSING = frozenset((127, 128))
+"""Coefficients of 0 (`insufficient_data` of jdhuff.c), in CMYK turned round."""
+_PADDING = bytes(16)
 
 
 def dct_divisor(stored: Size, needed: Size, margin: float) -> int:

@@ -95,7 +95,7 @@ def _read_jpeg(data: bytes) -> Header | None:
         if marker in _JPEG_STANDALONE:
             continue
         (length,) = struct.unpack_from(">H", data, at)
-        if marker in _JPEG_FRAME_MARKERS:
+        if marker in JPEG_FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", data, at + 3)
             orientation = _read_orientation(exif)
             is_sequential = marker in _JPEG_SEQUENTIAL_MARKERS
@@ -208,7 +208,7 @@ NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Within coded data 0xFF is followed by 0x00 or a restart, so this ends a scan (T.81 §B.1.1.5)."""
 _NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SEQUENTIAL_MARKERS = frozenset({0xC0, 0xC1, 0xC9})
 
 

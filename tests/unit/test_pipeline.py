@@ -1,5 +1,6 @@
 """One picture in, N renditions out: the engine on real pictures."""
 
+import re
 import struct
 from typing import Any
 
@@ -26,6 +27,7 @@ from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
+from omnishot_ray.imaging.scans import lacks_scans
 from omnishot_ray.imaging.unchanged import is_coarser
 from omnishot_ray.protocol import ImageTask, Outcome, run_task, with_queue_time
 from tests import corpus
@@ -109,6 +111,70 @@ def test_a_hostile_file_is_refused_for_the_right_reason(
     name: str, error: type[OmnishotError]
 ) -> None:
     assert type(run(corpus.read(name), Options(width=64))) is error
+
+
+MODES_OF_JPEG = [("L", {}), ("RGB", {}), ("CMYK", {}), ("RGB", {"restart_marker_rows": 1})]
+BEHIND = {
+    "nothing": b"",
+    "the end of a picture": b"\xff\xd9",
+    "zeros": bytes(5_000),
+    "another picture": encode(scene(16, 12), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND.keys())
+@pytest.mark.parametrize(("mode", "settings"), MODES_OF_JPEG, ids=str)
+@pytest.mark.parametrize("width", [20, None])
+def test_half_a_jpeg_is_no_picture(
+    mode: str, settings: dict[str, Any], behind: bytes, width: int | None
+) -> None:
+    data = encode(noise(160, 120).convert(mode), "JPEG", **settings)
+    assert type(run(data[: len(data) // 2] + behind, Options(width=width))) is CorruptImage
+    assert isinstance(run(data + behind, Options(width=width)), Result)
+    if behind in (b"\xff\xd9", bytes(5_000)):  # else Pillow refuses what has no end
+        assert isinstance(run(data[:-2] + behind, Options(width=width)), Result)
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND.keys())
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_half_a_progressive_jpeg_is_no_picture(mode: str, behind: bytes) -> None:
+    data = encode(noise(160, 120).convert(mode), "JPEG", progressive=True)
+    assert type(run(data[: len(data) // 2] + behind)) is CorruptImage
+    assert isinstance(run(data + behind), Result)
+
+
+def test_a_progressive_jpeg_may_leave_out_scans() -> None:
+    """What there is of them is whole."""
+    data = encode(noise(160, 120), "JPEG", progressive=True)
+    assert not lacks_scans(data)
+    scans = [found.start() for found in re.finditer(rb"\xff\xda", data)]
+    tables = data.rindex(b"\xff\xc4", 0, scans[5])
+    fewer = data[:tables] + b"\xff\xd9"
+    assert lacks_scans(fewer)
+    assert isinstance(run(fewer), Result)
+
+
+@pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)
+def test_no_good_jpeg_lacks_scans(picture: Picture) -> None:
+    if picture.format is Format.JPEG:
+        assert not lacks_scans(picture.data)
+
+
+@given(cut=st.integers(0, 5_000), damage=st.binary(max_size=8))
+def test_the_scans_of_a_damaged_jpeg_are_told_or_not(cut: int, damage: bytes) -> None:
+    data = _PROGRESSIVE[:cut] + damage + _PROGRESSIVE[cut + len(damage) :]
+    assert lacks_scans(data) in (False, True)
+
+
+_PROGRESSIVE = encode(noise(48, 32), "JPEG", progressive=True)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_grey_picture_is_whole(mode: str, progressive: bool) -> None:
+    for level in (127, 128):
+        grey = plain(50, 37, "L", level).convert(mode)
+        assert isinstance(run(encode(grey, "JPEG", progressive=progressive)), Result)
 
 
 @pytest.mark.parametrize("name", ["jpeg_exif_orientation_255", "png_named", "polyglot_jpeg_zip"])
