@@ -315,9 +315,15 @@ _TO_EIGHT_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
 
 def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
-    """16 bits to 8 by scaling, where Pillow's own conversion clips."""
+    """16 bits to 8 by scaling, where Pillow's own conversion clips.
+
+    And 32 bits of a TIFF, which Pillow reads as signed, unless they hold no more than 16 do.
+    """
     values = np.asarray(image)
     if values.dtype.itemsize > 2:
+        if _tiff_tag(image, _SAMPLE_FORMAT) in (None, 1, (1,)) and image.format == "TIFF":
+            values = values.view(np.uint32)
+            values = values >> 16 if values.max(initial=0) > 0xFFFF else values
         values = np.clip(values, 0, 65535).astype(np.uint16)
     narrowed = Image.fromarray(_TO_EIGHT_BITS[values])
     if _tiff_tag(image, _PHOTOMETRIC) == 0:
@@ -329,6 +335,10 @@ def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
 
 _PHOTOMETRIC = 262
 """0: white is zero (TIFF 6.0 §3), which Pillow turns round for up to 8 bits only."""
+
+
+_SAMPLE_FORMAT = 339
+"""1 or none: unsigned (TIFF 6.0 §19)."""
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> object:

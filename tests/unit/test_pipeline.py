@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from omnishot_ray.errors import (
     CorruptImage,
@@ -255,6 +256,17 @@ def test_every_format_is_turned_upright_once(
     expected = made_pixels(encode(upright), **options)
     assert mean_difference(made_pixels(data, **options), expected) < 2
     assert describe(data, Limits()).orientation == orientation
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_an_orientation_in_xmp_turns_nothing(format: str) -> None:
+    """Nor does it in browsers."""
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    settings: dict[str, Any] = {"pnginfo": text} if format == "PNG" else {"xmp": xmp.encode()}
+    info = describe(encode(scene(40, 30), format, **settings), Limits())
+    assert (info.source.width, info.source.height, info.orientation) == (40, 30, 1)
 
 
 @pytest.mark.parametrize("picture", ORIENTED, ids=lambda picture: picture.name)
