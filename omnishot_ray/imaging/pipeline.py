@@ -147,6 +147,7 @@ def process(
             crop = _upright_crop(plan, full, options)
             moving = animated_format(options, header, limits)
             if moving is not None:
+                _check_source_format(options, header, moving)
                 as_wanted = partial(as_wanted, contrast=Contrast())
                 films[index] = Film(options, moving, plan.output, crop, gravity, as_wanted)
                 continue
@@ -243,14 +244,19 @@ def choose_format(
 ) -> Format:
     """The format of a result: the one asked for, the source's, or by what the client can show.
 
-    Of the latter the first in which a picture of the `output` size keeps the limits.
+    Of the latter the first in which a picture of the `output` size keeps the limits and the wishes
+    (`lossless`, `palette`, `progressive`).
     """
     if options.format == "source":
         return header.format if header.format in OUTPUT_FORMATS else Format.PNG
     if options.format != "auto":
         return Format(options.format)
+    if options.palette:
+        return Format.PNG
     for format in options.accept:
         suits = not options.lossless or format in LOSSLESS
+        if options.progressive and not transparent:
+            suits = False  # a JPEG alone can be
         if suits and output_fits(output, format, header, limits, lossless=options.lossless):
             return format
     return Format.PNG if transparent or options.lossless else Format.JPEG

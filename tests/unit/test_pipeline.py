@@ -447,6 +447,15 @@ def test_max_bytes_changes_nothing_that_fits(format: Format) -> None:
     assert make(data, format=format, max_bytes=len(free.data)).data == free.data
 
 
+@pytest.mark.parametrize("quality", [1, 50, 80, 100])
+def test_a_png_is_made_to_fit_whatever_quality_is_asked_for(quality: int) -> None:
+    data = encode(noise(200, 150))
+    assert make(data, format="png", quality=quality).data == make(data, format="png").data
+    made = make(data, format="png", quality=quality, max_bytes=40_000).data
+    assert made == make(data, format="png", max_bytes=40_000).data
+    assert len(made) <= 40_000
+
+
 @pytest.mark.parametrize("format", LOSSY)
 def test_quality_is_paid_in_bytes(format: Format) -> None:
     data = ORIENTED[0].data
@@ -525,6 +534,23 @@ def test_auto_takes_what_the_client_shows_best(
 ) -> None:
     color = (10, 20, 30, 40)[: len(source)]
     assert make(png(8, 8, source, color), accept=accept).format is format
+
+
+@pytest.mark.parametrize("accept", [(), (Format.WEBP,), (Format.AVIF, Format.WEBP)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_auto_takes_a_format_that_can_do_what_is_asked_for(
+    mode: str, accept: tuple[Format, ...]
+) -> None:
+    data = png(8, 8, mode, (10, 20, 30, 40)[: len(mode)])
+    made = make(data, accept=accept, palette=True)
+    assert made.format is Format.PNG
+    assert opened(made.data).mode == "P"
+    progressive = make(data, accept=accept, progressive=True)
+    if mode == "RGB":
+        assert progressive.format is Format.JPEG
+        assert opened(progressive.data).info["progressive"]
+    else:  # which no JPEG can be
+        assert progressive.format is make(data, accept=accept).format
 
 
 def test_auto_takes_jpeg_for_alpha_that_hides_nothing() -> None:
