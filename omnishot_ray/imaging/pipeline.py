@@ -158,7 +158,7 @@ def process(
             format = choose_format(options, header, has_transparency(image), plan.output, limits)
             check_output(plan.output, format, header, limits, lossless=options.lossless)
             _check_source_format(options, header, format)
-            exif = exif_for(source.exif, options.metadata)
+            exif = exif_for(source, options.metadata)
             kept = None
             if format is header.format and is_unchanged(
                 source, decoded, plan, orientation, options
@@ -222,7 +222,7 @@ def _make_films(
                 if failure:
                     raise failure
                 started = perf_counter()
-                encoded = encode_film(film, exif_for(source.exif, film.options.metadata))
+                encoded = encode_film(film, exif_for(source, film.options.metadata))
                 timings.encode += _ms_since(started)
             except OmnishotError as error:
                 yield index, FailedRendition(name, error.stripped())

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from omnishot_ray.errors import (
     CorruptImage,
@@ -26,6 +27,7 @@ from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.info import describe
 from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.metadata import read_iptc_credits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
 from omnishot_ray.imaging.scans import lacks_scans
@@ -841,6 +843,70 @@ def test_whatever_a_picture_says_of_itself_can_be_kept(picture: Picture) -> None
     outcome = run(picture.data, Options(width=20, metadata="keep", format="jpeg"))
     assert isinstance(outcome, Result)
     assert isinstance(outcome.renditions[0], Rendition)
+
+
+@pytest.mark.parametrize("metadata", ["copyright", "keep"])
+def test_a_tiff_does_not_say_how_it_was_stored(metadata: str) -> None:
+    told = ImageFileDirectory_v2()
+    told[COPYRIGHT], told[DESCRIPTION] = "Ada", "At home"
+    for tag in (700, 33723):
+        told[tag] = b"SECRET"
+        told.tagtype[tag] = 7
+    data = encode(noise(64, 48), "TIFF", tiffinfo=told, compression="tiff_lzw")
+    made = make(data, width=32, format="jpeg", metadata=metadata).data
+    kept = exif_of(made)
+    assert b"SECRET" not in made
+    assert kept.pop(COPYRIGHT) == "Ada"
+    assert kept == ({DESCRIPTION: "At home"} if metadata == "keep" else {})
+
+
+def with_iptc(data: bytes, *records: tuple[int, str]) -> bytes:
+    """A JPEG with records of the application record, as Photoshop keeps them."""
+    packed = [
+        struct.pack(">BBBH", 0x1C, 2, number, len(text.encode())) + text.encode()
+        for number, text in records
+    ]
+    block = b"".join(packed)
+    body = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block
+    body += b"\0" * (len(block) & 1)
+    return data[:2] + b"\xff\xed" + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+def test_who_owns_a_press_photo_is_told() -> None:
+    records = ((5, "A title"), (80, "Ada"), (80, "Jörg"), (116, "© Agency"))
+    plain = encode(scene(40, 30), "JPEG")
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "Somebody"
+    owned = encode(scene(40, 30), "JPEG", exif=exif)
+    for format in WITH_EXIF:
+        for metadata in ("copyright", "keep"):
+            options = {"width": 20, "format": format, "metadata": metadata}
+            kept = exif_of(make(with_iptc(plain, *records), **options).data)
+            assert kept == {
+                ARTIST: "Ada; Jörg".encode().decode("latin-1"),
+                COPYRIGHT: "© Agency".encode().decode("latin-1"),
+            }
+            kept = exif_of(make(with_iptc(owned, *records), **options).data)
+            assert kept[COPYRIGHT] == "Somebody", "EXIF has the word"
+    assert exif_of(make(with_iptc(plain, *records), metadata="strip", format="jpeg").data) == {}
+
+
+@given(block=st.binary(max_size=60))
+def test_a_damaged_block_of_iptc_does_no_harm(block: bytes) -> None:
+    for start in (b"", b"\x1c\x02\x50", b"\x1c\x02\x74\x00\x01a"):
+        assert set(read_iptc_credits(start + block)) <= {ARTIST, COPYRIGHT}
+
+
+@pytest.mark.parametrize("international", [False, True])
+def test_who_owns_a_png_is_told_by_its_text(international: bool) -> None:
+    text = PngInfo()
+    add = text.add_itxt if international else text.add_text
+    add("Author", "Ada")
+    add("Copyright", "© Müller")
+    add("Comment", "SECRET")
+    made = make(encode(scene(40, 30), pnginfo=text), width=20, format="jpeg").data
+    assert exif_of(made) == {ARTIST: "Ada", COPYRIGHT: "© Müller".encode().decode("latin-1")}
+    assert b"SECRET" not in made
 
 
 def test_the_old_thumbnail_is_not_kept() -> None:
