@@ -76,6 +76,8 @@ class Film:
     images: list[Image.Image] = field(default_factory=list)
     durations_ms: list[float] = field(default_factory=list)
     plays: int = 0
+    kept: bytes | None = None
+    """The source itself, where it is what is wanted."""
 
 
 def share_passes(
@@ -119,13 +121,15 @@ def render_frames(source: Source, data: bytes, films: Collection[Film]) -> tuple
 
 
 def encode_film(film: Film, exif: bytes) -> bytes:
-    """Encode the frames of a film.
+    """Encode the frames of a film, or hand out its source where that is smaller.
 
     Raises:
         LimitExceeded: not even the lowest quality comes below `max_bytes`.
     """
     quality = _wanted_quality(film)
     data = _write(film, quality, exif)
+    if film.kept and len(film.kept) < len(data):
+        return film.kept
     limit = film.options.max_bytes
     if limit is None or len(data) <= limit:
         return data

@@ -42,6 +42,41 @@ def _filled_up(size: _Size) -> _Size:
     return -(-size[0] // _BLOCK) * _BLOCK, -(-size[1] // _BLOCK) * _BLOCK
 
 
+def holds_only_pixels(data: bytes) -> bool:
+    """Whether an AVIF is one picture in sRGB as it is shown, and nothing else: no EXIF, no XMP.
+
+    Raises as `is_coded_larger` does.
+    """
+    file = _File(data)
+    boxes = list(_boxes(file, 0, len(data)))
+    if sorted(kind for kind, *_ in boxes) != [b"ftyp", b"mdat", b"meta"]:
+        return False
+    (start, end) = next((start, end) for kind, start, end in boxes if kind == b"meta")
+    meta = {kind: (start, stop) for kind, start, stop in _boxes(file, start + 4, end)}
+    if not {b"iinf", b"iprp"} <= meta.keys() <= _PICTURE_BOXES:
+        return False
+    if not set(_item_types(file, *meta[b"iinf"]).values()) <= {b"av01", b"grid"}:
+        return False
+    properties = next(_boxes(file, *meta[b"iprp"]))[1:]
+    return all(
+        kind in _PICTURE_PROPERTIES or (kind == b"colr" and data[at : at + 8] in _SRGB_CODES)
+        for kind, at, _ in _boxes(file, *properties)
+    )
+
+
+_PICTURE_BOXES = frozenset(
+    (b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref", b"idat"),
+)
+_PICTURE_PROPERTIES = frozenset((b"ispe", b"pixi", b"av1C", b"auxC", b"pasp"))
+"""None that turns or cuts."""
+_SRGB_CODES = frozenset(
+    b"nclx" + struct.pack(">HH", primaries, transfer)
+    for primaries in (1, 2)
+    for transfer in (1, 2, 6, 13)
+)
+"""Primaries and transfer, those of BT.709 and sRGB or not told (ITU-T H.273)."""
+
+
 @dataclass(slots=True)
 class _File:
     """The bytes, and how much of them may still be looked at."""
@@ -97,10 +132,10 @@ def _items(file: _File, at: int, end: int) -> Iterator[tuple[_Stream, _Size | No
     if b"iloc" not in meta or b"iinf" not in meta:
         return
     sizes = _stated_sizes(file, *meta[b"iprp"]) if b"iprp" in meta else {}
-    coded = _coded_items(file, *meta[b"iinf"])
+    types = _item_types(file, *meta[b"iinf"])
     base = meta.get(b"idat", (0, 0))[0]
     for item, spans in _locations(file, *meta[b"iloc"], base):
-        if item not in coded:
+        if types.get(item) != b"av01":
             continue
         if len(spans) == 1:
             yield (file.data, *spans[0]), sizes.get(item)
@@ -109,17 +144,16 @@ def _items(file: _File, at: int, end: int) -> Iterator[tuple[_Stream, _Size | No
             yield (stream, 0, len(stream)), sizes.get(item)
 
 
-def _coded_items(file: _File, at: int, end: int) -> frozenset[int]:
-    """The items of `iinf` that are AV1 pictures."""
-    data, found = file.data, set()
+def _item_types(file: _File, at: int, end: int) -> Mapping[int, bytes]:
+    """What the items of `iinf` are."""
+    data, found = file.data, {}
     first = at + (6 if data[at] == 0 else 8)
     for kind, start, _ in _boxes(file, first, end):
         if kind == b"infe" and data[start] >= 2:
             code = ">I2x4s" if data[start] > 2 else ">H2x4s"
             item, type = struct.unpack_from(code, data, start + 4)
-            if type == b"av01":
-                found.add(item)
-    return frozenset(found)
+            found[item] = type
+    return found
 
 
 def _stated_sizes(file: _File, at: int, end: int) -> Mapping[int, _Size]:

@@ -16,6 +16,7 @@ from itertools import islice
 
 from PIL import Image
 
+from omnishot_ray.imaging.container import end_of_gif_blocks
 from omnishot_ray.imaging.decode import (
     Source,
     decoder_errors_as_ours,
@@ -158,14 +159,14 @@ def _gif_patches(data: bytes, header: Header) -> Iterator[_Patch]:
         if data[at] == 0x21:
             if data[at + 1] == 0xF9 and data[at + 2] >= 4:
                 control = data[at + 3 : at + 7]
-            at = _end_of_blocks(data, at + 2)
+            at = end_of_gif_blocks(data, at + 2)
             continue
         x, y, width, height, flags = struct.unpack_from("<HHHHB", data, at + 1)
         colors, start = palette, at + 10
         if flags & 0x80:
             colors = data[start : start + (3 << (flags & 7) + 1)]
             start += len(colors)
-        at = _end_of_blocks(data, start + 1)
+        at = end_of_gif_blocks(data, start + 1)
         if width * height > header.width * header.height:
             raise ValueError("a frame has more pixels than the picture")
         alone = _single_gif(width, height, flags & 0x40, colors, control, data[start:at])
@@ -179,12 +180,6 @@ def _gif_patches(data: bytes, header: Header) -> Iterator[_Patch]:
 _NO_CONTROL = bytes(4)
 _GIF_DISPOSALS = {2: _Disposal.CLEAR, 3: _Disposal.RESTORE, 4: _Disposal.RESTORE}
 """4 is written by old encoders that read the third bit of the field where its value was meant."""
-
-
-def _end_of_blocks(data: bytes, at: int) -> int:
-    while data[at]:
-        at += 1 + data[at]
-    return at + 1
 
 
 def _single_gif(

@@ -149,7 +149,13 @@ def process(
             if moving is not None:
                 _check_source_format(options, header, moving)
                 as_wanted = partial(as_wanted, contrast=Contrast())
-                films[index] = Film(options, moving, plan.output, crop, gravity, as_wanted)
+                film = Film(options, moving, plan.output, crop, gravity, as_wanted)
+                if moving is header.format and is_unchanged(
+                    source, decoded, plan, orientation, options, moving=True
+                ):
+                    exif = exif_for(source, options.metadata)
+                    film.kept = source_as_result(data, moving, options, exif)
+                films[index] = film
                 continue
             image = as_wanted(decoded)
             timings.transform += _ms_since(started)

@@ -15,21 +15,28 @@ _TOUCHED_BY = ("blur", "sharpen", "grayscale", "normalize", "palette", "progress
 
 
 def is_unchanged(
-    source: Source, decoded: Decoded, plan: Plan, orientation: Orientation, options: Options
+    source: Source,
+    decoded: Decoded,
+    plan: Plan,
+    orientation: Orientation,
+    options: Options,
+    *,
+    moving: bool = False,
 ) -> bool:
     """Whether the rendition shows every pixel of the source, and nothing else, in its place.
 
     A wish for another coding (`palette`, `progressive`) is a change, a wish for a quality is not.
     Nor is a canvas that cannot be seen, as it is of the same size and nothing lets it through.
+    `moving`: all of its frames.
     """
     return (
-        source.header.frames == 1
+        (moving or source.header.frames == 1)
         and plan.output == plan.crop[2:] == source.size
         and orientation == Orientation()
         and (source.icc_profile is None or is_srgb(source.icc_profile))
         and source.image.mode != "CMYK"
         and not touches_pixels(options)
-        and (plan.canvas is None or not has_transparency(decoded.image))
+        and (plan.canvas is None or not (moving or has_transparency(decoded.image)))
     )
 
 
@@ -66,8 +73,10 @@ def source_as_result(data: bytes, format: Format, options: Options, exif: bytes)
     """The source with no metadata but `exif`; None where that cannot be had within `max_bytes`.
 
     None for a PNG too whose data fails its own checksum: our decoder is content with it, others
-    are not.
+    are not. And for an AVIF with `exif`, which is not put into it.
     """
+    if format is Format.AVIF and exif:
+        return None
     bare = without_metadata(data, format)
     if bare is None or (format is Format.PNG and not is_png_sound(bare)):
         return None

@@ -109,7 +109,10 @@ def test_any_gif_is_seen_as_browsers_show_it(patches: list[GifPatch]) -> None:
     data = gif(8, 6, patches)
     expected = gif_reference(8, 6, patches)
     assert_same(frames_of(data), expected)
-    assert_same(watched(make(data, format="gif").data).frames, expected)
+    ours = make(data, format="gif").data
+    if ours != data:  # which Pillow does not always show as browsers do
+        assert_same(watched(ours).frames, expected)
+    assert_same(frames_of(ours), expected)
     if not (expected[0] == expected[1]).all():  # the same twice is one picture in a WebP
         made = watched(make(data, format="webp", lossless=True).data)
         assert_same([made.at(0), made.at(100)], expected[:2])

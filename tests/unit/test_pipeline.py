@@ -1044,6 +1044,37 @@ def test_the_border_that_is_cut_off_may_make_a_result_too_large() -> None:
     assert "150×6000" in failed.error.detail
 
 
+MOVED = [scene(96, 72).rotate(7 * turn) for turn in range(4)]
+COARSE = {
+    "jpeg": encode(noise(120, 90), "JPEG", quality=30),
+    "webp": encode(noise(120, 90), "WEBP", quality=5),
+    "avif": encode(noise(120, 90), "AVIF", quality=20),
+    "avif, alpha": encode(scene(120, 90).convert("RGBA"), "AVIF", quality=20),
+    "gif": encode(noise(120, 90).quantize(16, dither=Image.Dither.NONE), "GIF"),
+    "moving webp": encode(
+        MOVED[0], "WEBP", save_all=True, append_images=MOVED[1:], duration=90, quality=10
+    ),
+    "moving gif": encode(
+        MOVED[0].quantize(8),
+        "GIF",
+        save_all=True,
+        append_images=[image.quantize(8) for image in MOVED[1:]],
+        duration=90,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_a_result_is_not_larger_than_a_source_of_its_format_and_size(name: str) -> None:
+    data = COARSE[name]
+    made = make(data, format="source")
+    assert len(made.data) <= len(data)
+    assert make(data, format="source", max_bytes=len(data)).data == made.data
+    assert made.frames == read_header(data).frames
+    padded = make(data, format="source", width=140, height=90, fit="contain")
+    assert (padded.width, padded.height) == (140, min(90, read_header(data).height + 18))
+
+
 @pytest.mark.parametrize(("effort", "asked"), [(4, 60), (9, 60), (9, 80), (9, 40), (4, 30)])
 def test_a_source_is_handed_out_unseen_only_where_it_is_smaller(effort: int, asked: int) -> None:
     options = Options(format="jpeg", quality=asked, effort=effort)

@@ -21,6 +21,7 @@ from omnishot_ray.imaging.jpeg import jpegli_quality, write_jpeg
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.png import write_png
 from tests import corpus
+from tests.moving import frames_of
 from tests.pictures import noise, opened, scene
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -185,8 +186,59 @@ def test_nothing_but_the_picture_is_left_of_a_jpeg(secret: bytes, progressive: b
     assert without_metadata(plain, Format.JPEG) == plain
 
 
+COMMENT = b"\x21\xfe\x06SECRET\x00"
+XMP = b"\x21\xff\x0bXMP DataXMP\x06SECRET\x00"
+
+
+@pytest.mark.parametrize("name", ["gif_animated_chi_320x240", "gif_animated_loop3_370x285"])
+def test_nothing_but_the_frames_is_left_of_a_gif(name: str) -> None:
+    data = corpus.read(name)
+    table = 3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0
+    start, end = data[: 13 + table], data[13 + table :]
+    cleaned = without_metadata(start + COMMENT + XMP + end + b"SECRET", Format.GIF)
+    assert cleaned is not None
+    assert b"SECRET" not in cleaned
+    assert cleaned == without_metadata(cleaned, Format.GIF)
+    for one, other in zip(frames_of(cleaned), frames_of(data), strict=True):
+        assert np.array_equal(one, other)
+    assert without_metadata(data[:-20], Format.GIF) is None
+
+
+def test_nothing_but_the_frames_is_left_of_an_animated_webp() -> None:
+    sink = io.BytesIO()
+    frames = [noise(40, 30, seed) for seed in (1, 2, 3)]
+    told = {"exif": exif_block("SECRET"), "xmp": b"SECRET"}
+    frames[0].save(sink, "WEBP", save_all=True, append_images=frames[1:], lossless=True, **told)
+    data = sink.getvalue()
+    at = data.index(b"ANMF")
+    (length,) = struct.unpack_from("<I", data, at + 4)
+    behind = at + 8 + length
+    inner = data[:behind] + b"JUNK\6\0\0\0SECRET" + data[behind:]
+    inner = inner[: at + 4] + struct.pack("<I", length + 14) + inner[at + 8 :]
+    inner = inner[:4] + struct.pack("<I", len(inner) - 8) + inner[8:]
+    for one in (data, inner):
+        cleaned = without_metadata(one, Format.WEBP)
+        assert cleaned is not None
+        assert b"SECRET" not in cleaned
+        for made, frame in zip(frames_of(cleaned), frames, strict=True):
+            assert np.array_equal(made[..., :3], np.asarray(frame))
+
+
+def test_an_avif_is_taken_as_it_is_or_not_at_all() -> None:
+    sinks = [io.BytesIO() for _ in range(3)]
+    scene(40, 30).save(sinks[0], "AVIF", speed=10)
+    scene(40, 30).save(sinks[1], "AVIF", speed=10, exif=exif_block())
+    scene(40, 30).save(sinks[2], "AVIF", speed=10, xmp=b"SECRET")
+    plain, *told = (sink.getvalue() for sink in sinks)
+    assert without_metadata(plain, Format.AVIF) == plain
+    assert all(without_metadata(data, Format.AVIF) is None for data in told)
+    assert without_metadata(plain + b"\0\0\0\x0eudtaSECRET", Format.AVIF) is None
+    assert without_metadata(plain.replace(b"colrnclx\0\1", b"colrnclx\0\x09"), Format.AVIF) is None
+    assert without_metadata(plain[:100], Format.AVIF) is None
+
+
 def test_formats_without_a_walker_are_left_alone() -> None:
-    assert without_metadata(corpus.read("gif_animated_chi_320x240"), Format.GIF) is None
+    assert without_metadata(corpus.read("tiff_rgb_scan_425x640"), Format.TIFF) is None
 
 
 @pytest.mark.parametrize("lossless", [False, True])
