@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from itertools import pairwise
 from time import process_time
@@ -109,6 +111,26 @@ def test_without_the_library_a_jpeg_stays_baseline(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(transcode, "_library", lambda: None)
     data = write_jpeg(scene(80, 60), 80, 9, None, b"")
     assert "progressive" not in opened(data).info
+
+
+WITHOUT_JPEGLI = """
+import io, sys
+sys.modules["pyjpegli"] = None  # importing it raises ImportError
+from PIL import Image
+from omnishot_ray.imaging.jpeg import write_jpeg
+for effort in (4, 9):
+    data = write_jpeg(Image.new("RGB", (40, 30), "red"), 80, effort, None, b"")
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    print(image.size, bool(image.info.get("progressive")))
+"""
+
+
+def test_without_jpegli_a_jpeg_is_written_by_libjpeg() -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JPEGLI], capture_output=True, text=True, check=True
+    )
+    assert made.stdout.split("\n")[:2] == ["(40, 30) False", "(40, 30) True"]
 
 
 @pytest.mark.parametrize("format", SPLICED)
