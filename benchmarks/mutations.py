@@ -63,7 +63,10 @@ def made() -> list[bytes]:
         (alpha, "AVIF", {"speed": 9, **told}),
         (colour, "AVIF", {"speed": 9, "subsampling": "4:2:0"}),
     ]
-    return [_encoded(*one) for one in wanted]
+    moving = _encoded(frames[0], "PNG", {"save_all": True, "append_images": frames[1:]})
+    still = _encoded(colour, "PNG", {})
+    only_claimed = still[:33] + png_chunk(b"acTL", struct.pack(">II", 2, 0)) + still[33:]
+    return [*(_encoded(*one) for one in wanted), moving, only_claimed]
 
 
 def _encoded(image: Image.Image, format: str, settings: dict[str, object]) -> bytes:

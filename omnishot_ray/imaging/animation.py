@@ -6,7 +6,7 @@ encoded.
 
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -14,14 +14,20 @@ from PIL import Image
 
 from omnishot_ray.errors import LimitExceeded
 from omnishot_ray.imaging.decode import Decoded, Source
-from omnishot_ray.imaging.encode import WEBP_ALPHA_METHOD, asked_quality, gif_palette_method
-from omnishot_ray.imaging.formats import ANIMATED, Format
+from omnishot_ray.imaging.encode import (
+    WEBP_ALPHA_METHOD,
+    asked_quality,
+    encode,
+    gif_palette_method,
+)
+from omnishot_ray.imaging.formats import ANIMATED, LOSSY, Format
 from omnishot_ray.imaging.frames import count_plays, read_frames
 from omnishot_ray.imaging.geometry import Crop, Size
 from omnishot_ray.imaging.gif import write_gif
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import Limits, is_playable
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.search import lowest_similar
 from omnishot_ray.imaging.transform import has_transparency
 
 _DEFAULT_LIMITS = Limits()
@@ -40,7 +46,7 @@ def animated_format(
     if header.format is Format.PNG and not options.animated and not is_playable(header, limits):
         return None
     if options.format == "auto":
-        return Format.WEBP
+        return Format.GIF if options.palette else Format.WEBP
     format = header.format if options.format == "source" else Format(options.format)
     return format if format in ANIMATED else None
 
@@ -70,6 +76,8 @@ class Film:
     images: list[Image.Image] = field(default_factory=list)
     durations_ms: list[float] = field(default_factory=list)
     plays: int = 0
+    kept: bytes | None = None
+    """The source itself, where it is what is wanted."""
 
 
 def share_passes(
@@ -113,13 +121,15 @@ def render_frames(source: Source, data: bytes, films: Collection[Film]) -> tuple
 
 
 def encode_film(film: Film, exif: bytes) -> bytes:
-    """Encode the frames of a film.
+    """Encode the frames of a film, or hand out its source where that is smaller.
 
     Raises:
         LimitExceeded: not even the lowest quality comes below `max_bytes`.
     """
-    quality = asked_quality(film.format, film.options)
+    quality = _wanted_quality(film)
     data = _write(film, quality, exif)
+    if film.kept and len(film.kept) < len(data):
+        return film.kept
     limit = film.options.max_bytes
     if limit is None or len(data) <= limit:
         return data
@@ -138,6 +148,26 @@ def encode_film(film: Film, exif: bytes) -> bytes:
             "for fewer pixels, a larger max_bytes, or for the first frame with animated=false."
         )
     return best
+
+
+SAMPLED_FRAMES = 3
+"""By which `quality=auto` is found: the first and two more, each by itself."""
+
+
+def _wanted_quality(film: Film) -> int:
+    """That of the sampled frame that needs the most, where it has to be found."""
+    options = film.options
+    if options.quality != "auto" or options.lossless or film.format not in LOSSY:
+        return asked_quality(film.format, options)
+    still = replace(options, max_bytes=None)
+    found = []
+    for frame in film.images[:: -(-len(film.images) // SAMPLED_FRAMES)]:
+
+        def write(quality: int, frame: Image.Image = frame) -> bytes:
+            return encode(frame, film.format, replace(still, quality=quality), b"")
+
+        found.append(lowest_similar(write, frame, film.format, options.target_ssim)[1])
+    return max(found)
 
 
 def _write(film: Film, quality: int, exif: bytes) -> bytes:

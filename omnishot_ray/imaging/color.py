@@ -41,10 +41,15 @@ def in_mode(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+@lru_cache(maxsize=32)
 def is_srgb(icc_profile: bytes) -> bool:
-    """Whether the profile says that it is sRGB; a damaged one counts as such."""
+    """Whether the profile says that it is sRGB, and is not another by that name; linear ones are.
+
+    A damaged one counts as such.
+    """
     try:
-        return _says_srgb(ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
+        return _says_srgb(profile) and _changes_little(profile)
     except _PROFILE_ERRORS:
         return True
 
@@ -55,15 +60,37 @@ _PROFILE_ERRORS = (ImageCms.PyCMSError, OSError, ValueError, TypeError)
 @lru_cache(maxsize=32)
 def _build_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """None when the picture is in sRGB already or the profile is of no use."""
+    if is_srgb(icc_profile):
+        return None
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        if _says_srgb(profile):
-            return None
-        return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", _INTENT, _FLAGS)
+        return _transform(profile, mode)
     except _PROFILE_ERRORS:
         return None
+
+
+def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(profile, _SRGB, mode, "RGB", _INTENT, _FLAGS)
 
 
 def _says_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     description = profile.profile.profile_description or ""
     return "srgb" in description.lower()
+
+
+def _changes_little(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Whether colours stay what they are; by a step or two profiles of sRGB differ too."""
+    is_grey = profile.profile.xcolor_space == "GRAY"
+    probe = _PROBE.convert("L") if is_grey else _PROBE
+    converted = ImageCms.applyTransform(probe, _transform(profile, probe.mode))
+    if converted is None:
+        return False
+    before, after = (np.asarray(one.convert("RGB"), np.int16) for one in (probe, converted))
+    return int(np.abs(after - before).max()) <= _FEW_STEPS
+
+
+_FEW_STEPS = 4
+_LEVELS = range(0, 256, 51)
+_PROBE = Image.fromarray(
+    np.array([(r, g, b) for r in _LEVELS for g in _LEVELS for b in _LEVELS], np.uint8)[np.newaxis]
+)

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.ExifTags import Base
+from PIL.TiffImagePlugin import TiffImageFile
 
 from omnishot_ray.errors import CorruptImage
-from omnishot_ray.imaging.directories import bound_directories
+from omnishot_ray.imaging.directories import bound_directories, keep_texts
+from omnishot_ray.imaging.exif import read_orientation
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Size, exif_orientation
 from omnishot_ray.imaging.header import Header, read_header
 from omnishot_ray.imaging.limits import Limits, check_header
 from omnishot_ray.imaging.png import decode_png
+from omnishot_ray.imaging.scans import lacks_scans
+from omnishot_ray.imaging.transcode import is_cut_off
 from omnishot_ray.imaging.webp import StillWebp, is_still
 
 with suppress(ImportError):  # registers AVIF; `omnishot doctor` reports when it is missing
@@ -61,6 +66,7 @@ Image.core.set_blocks_max(_KEPT_BLOCKS)  # type: ignore[attr-defined]
 # The limits of this package are checked on the header, before Pillow sees the file.
 Image.MAX_IMAGE_PIXELS = None
 bound_directories()
+keep_texts()
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata
 
@@ -69,15 +75,23 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of o
 class Source:
     """An opened picture: its header is parsed, its pixels are not decoded yet.
 
-    `size` is upright, in pixels of the full picture.
+    `size` is upright, in pixels of the full picture. `exif` is Pillow's reading of `exif_block`,
+    which is as the file has it (of a TIFF all of the file), empty when there is none. `turn` is
+    the EXIF orientation 1–8, 1 when there is none.
     """
 
     data: bytes
     image: Image.Image
     header: Header
-    orientation: Orientation
     icc_profile: bytes | None
     exif: Image.Exif
+    exif_block: bytes
+    turn: int
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the stored pixels become upright."""
+        return exif_orientation(self.turn)
 
     @property
     def size(self) -> Size:
@@ -123,8 +137,9 @@ def open_source(data: bytes, header: Header) -> Source:
             raise ValueError("the header and the decoder disagree on the size")
         exif = _read_exif(image, data)
         icc_profile = image.info.get("icc_profile")
-    orientation = exif_orientation(exif.get(0x0112))
-    return Source(data, image, header, orientation, icc_profile or None, exif)
+        block = _exif_block(image, data)
+    turn = read_orientation(block)
+    return Source(data, image, header, icc_profile or None, exif, block, turn)
 
 
 def _read_exif(image: Image.Image, data: bytes) -> Image.Exif:
@@ -134,6 +149,17 @@ def _read_exif(image: Image.Image, data: bytes) -> Image.Exif:
         return image.getexif()
     except DECODER_ERRORS:
         return Image.Exif()
+
+
+def _exif_block(image: Image.Image, data: bytes) -> bytes:
+    if image.format == "TIFF":
+        return data
+    written = image.info.get("Raw profile type exif")  # before PNG had a chunk for it
+    if "exif" not in image.info and isinstance(written, str):
+        with suppress(ValueError):
+            return bytes.fromhex("".join(written.split("\n")[3:]))
+    block = image.info.get("exif")
+    return block if isinstance(block, bytes) else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +193,31 @@ def decode(source: Source, needed: Size, effort: int) -> Decoded:
         if source.header.format is Format.PNG and (plain := decode_png(source.data, image)):
             return Decoded(plain, width, height)
         covered = _covered_by_first_frame(image) if source.header.format is Format.GIF else None
-        return Decoded(_uncovered_as_alpha(load_pixels(image), covered), width, height)
+        pixels = load_pixels(image)
+        if source.header.format is Format.JPEG and _seems_cut_off(source, pixels):
+            raise ValueError("the picture ends before its last row")
+        return Decoded(_uncovered_as_alpha(pixels, covered), width, height)
+
+
+def _seems_cut_off(source: Source, pixels: Image.Image) -> bool:
+    """Whether a JPEG lacks blocks at its end, which libjpeg fills with grey and Pillow keeps quiet.
+
+    To make sure takes half the time of decoding, so only what is suspicious is read once more: a
+    file whose last pixel is that very grey, which ends in zeros, as half a download may, or which
+    lacks scans.
+    """
+    corner = pixels.getpixel((pixels.width - 1, pixels.height - 1))
+    is_suspicious = (
+        _MISSING.issuperset(corner if isinstance(corner, tuple) else (corner,))
+        or source.data.endswith(_PADDING)
+        or (source.header.scans > 1 and lacks_scans(source.data))
+    )
+    return is_suspicious and is_cut_off(source.data)
+
+
+_MISSING = frozenset((127, 128))
+"""Coefficients of 0 (`insufficient_data` of jdhuff.c), in CMYK turned round."""
+_PADDING = bytes(16)
 
 
 def dct_divisor(stored: Size, needed: Size, margin: float) -> int:
@@ -215,9 +265,17 @@ def open_image(data: bytes, format: Format) -> Image.Image:
     if format is Format.JPEG and isinstance(image, ImageFile.ImageFile):
         # In one piece: where a piece ends, libjpeg begins the row of blocks anew, 3 % of its time.
         image.decodermaxblock = max(len(data), image.decodermaxblock)
+    if isinstance(image, TiffImageFile):
+        _keep_as_stored(image)
     if "transparency" in image.info:
         image.info["transparency"] = _transparent_colour(image)
     return image
+
+
+def _keep_as_stored(image: TiffImageFile) -> None:
+    """A TIFF alone of all formats would be turned by Pillow when it is loaded, all of it."""
+    image.getexif().pop(Base.Orientation, None)
+    image._size = image._tile_size
 
 
 def _transparent_colour(image: Image.Image) -> object:
@@ -257,9 +315,15 @@ _TO_EIGHT_BITS = ((np.arange(65536) + 128) // 257).astype(np.uint8)
 
 
 def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
-    """16 bits to 8 by scaling, where Pillow's own conversion clips."""
+    """16 bits to 8 by scaling, where Pillow's own conversion clips.
+
+    And 32 bits of a TIFF, which Pillow reads as signed, unless they hold no more than 16 do.
+    """
     values = np.asarray(image)
     if values.dtype.itemsize > 2:
+        if _tiff_tag(image, _SAMPLE_FORMAT) in (None, 1, (1,)) and image.format == "TIFF":
+            values = values.view(np.uint32)
+            values = values >> 16 if values.max(initial=0) > 0xFFFF else values
         values = np.clip(values, 0, 65535).astype(np.uint16)
     narrowed = Image.fromarray(_TO_EIGHT_BITS[values])
     if _tiff_tag(image, _PHOTOMETRIC) == 0:
@@ -271,6 +335,10 @@ def _narrowed(image: Image.Image, transparent: object) -> Image.Image:
 
 _PHOTOMETRIC = 262
 """0: white is zero (TIFF 6.0 §3), which Pillow turns round for up to 8 bits only."""
+
+
+_SAMPLE_FORMAT = 339
+"""1 or none: unsigned (TIFF 6.0 §19)."""
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> object:

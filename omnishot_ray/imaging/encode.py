@@ -24,9 +24,14 @@ _DEFAULT_QUALITY = {Format.AVIF: 60}
 
 
 def asked_quality(format: Format, options: Options) -> int:
-    """The quality asked for, or the format's default."""
+    """The quality asked for, or the format's default.
+
+    PNG and GIF have none to ask for: it is where the search of a palette for `max_bytes` begins.
+    """
     default = _DEFAULT_QUALITY.get(format, 80)
-    return default if options.quality in (None, "auto") else int(options.quality)
+    if format not in LOSSY or options.quality in (None, "auto"):
+        return default
+    return int(options.quality)
 
 
 def encode(image: Image.Image, format: Format, options: Options, exif: bytes) -> bytes:

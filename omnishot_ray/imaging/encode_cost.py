@@ -6,9 +6,11 @@ qualities a search has to try, how soon two frames of an animation differ, wheth
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from math import log2, sqrt
 
+from omnishot_ray.imaging.animation import SAMPLED_FRAMES
 from omnishot_ray.imaging.coefficients import SIZES
 from omnishot_ray.imaging.encode import (
     AVIF_SPEEDS,
@@ -337,6 +339,10 @@ def count_film(
         likely = pixels * 1e6 * _FILM_BYTES_PER_PX * busy
         if likely > options.max_bytes:
             times += log2(asked_quality(format, options))
+    if options.quality == "auto" and format in LOSSY and not options.lossless:
+        for _ in range(min(frames, SAMPLED_FRAMES)):
+            still = replace(options, max_bytes=None)
+            yield from count_encode(format, size_bytes, header, still, plan)
     yield "encode.film", 1.0
     yield fixed, times * frames
     yield by_busyness, times * pixels * busy

@@ -55,18 +55,24 @@ def read_exif(block: bytes) -> dict[str, ExifValue]:
     out. There is never a position, maker's note, thumbnail, XMP or IPTC among them. A damaged
     block gives what can be read of it. Source: CIPA DC-008 (Exif 3.0) §4.6, TIFF 6.0 §2.
     """
-    block = block.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
-    if order is None:
-        return {}
     found: dict[str, ExifValue] = {}
-    first = _Directory.at(block, 4, order)
+    first = _Directory.first_of(block)
     for directory in (first, first and first.below(IFD.Exif)):
         for tag, value in directory.values() if directory else ():
             if len(found) >= MAX_ENTRIES:
                 return found
             found.setdefault(TAGS[tag], value)
     return found
+
+
+def read_orientation(block: bytes) -> int:
+    """The orientation 1–8 that an EXIF block (or a TIFF file) states; 1 where it states none.
+
+    Source: CIPA DC-008 (Exif 3.0) §4.6.5.1.A.
+    """
+    first = _Directory.first_of(block)
+    value = first.value(Base.Orientation) if first else None
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 class _Directory:
@@ -76,6 +82,13 @@ class _Directory:
         self._block = block
         self._order = order
         self._entries = entries
+
+    @classmethod
+    def first_of(cls, block: bytes) -> "_Directory | None":
+        """That of the picture, in an EXIF block or a TIFF file."""
+        block = block.removeprefix(b"Exif\0\0")
+        order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+        return None if order is None else cls.at(block, 4, order)
 
     @classmethod
     def at(cls, block: bytes, pointer: int, order: str) -> "_Directory | None":
@@ -93,6 +106,11 @@ class _Directory:
         """The directory that an entry points to."""
         place = self._entries.get(tag)
         return None if place is None else self.at(self._block, place + 8, self._order)
+
+    def value(self, tag: int) -> ExifValue | None:
+        """What an entry says; None where there is none, or none that can be told."""
+        place = self._entries.get(tag)
+        return None if place is None else self._value(tag, place)
 
     def values(self) -> Iterator[tuple[int, ExifValue]]:
         """The entries that are wanted and can be told."""

@@ -16,6 +16,7 @@ from itertools import islice
 
 from PIL import Image
 
+from omnishot_ray.imaging.container import end_of_gif_blocks
 from omnishot_ray.imaging.decode import (
     Source,
     decoder_errors_as_ours,
@@ -158,14 +159,14 @@ def _gif_patches(data: bytes, header: Header) -> Iterator[_Patch]:
         if data[at] == 0x21:
             if data[at + 1] == 0xF9 and data[at + 2] >= 4:
                 control = data[at + 3 : at + 7]
-            at = _end_of_blocks(data, at + 2)
+            at = end_of_gif_blocks(data, at + 2)
             continue
         x, y, width, height, flags = struct.unpack_from("<HHHHB", data, at + 1)
         colors, start = palette, at + 10
         if flags & 0x80:
             colors = data[start : start + (3 << (flags & 7) + 1)]
             start += len(colors)
-        at = _end_of_blocks(data, start + 1)
+        at = end_of_gif_blocks(data, start + 1)
         if width * height > header.width * header.height:
             raise ValueError("a frame has more pixels than the picture")
         alone = _single_gif(width, height, flags & 0x40, colors, control, data[start:at])
@@ -179,12 +180,6 @@ def _gif_patches(data: bytes, header: Header) -> Iterator[_Patch]:
 _NO_CONTROL = bytes(4)
 _GIF_DISPOSALS = {2: _Disposal.CLEAR, 3: _Disposal.RESTORE, 4: _Disposal.RESTORE}
 """4 is written by old encoders that read the third bit of the field where its value was meant."""
-
-
-def _end_of_blocks(data: bytes, at: int) -> int:
-    while data[at]:
-        at += 1 + data[at]
-    return at + 1
 
 
 def _single_gif(
@@ -228,7 +223,10 @@ _SHARED_CHUNKS = (b"PLTE", b"tRNS")
 
 
 def _apng_patches(data: bytes, header: Header) -> Iterator[_Patch]:
-    """The frames of the animation; a default image without a control chunk is none of them."""
+    """The frames of the animation; a default image without a control chunk is none of them.
+
+    Where no frame has one, the default image is all that browsers show.
+    """
     shared, kind_of_pixels = b"", b""
     control: bytes | None = None
     pixels: list[bytes] = []
@@ -247,6 +245,8 @@ def _apng_patches(data: bytes, header: Header) -> Iterator[_Patch]:
             pixels.append(body[4:])
     if control is not None:
         yield _apng_patch(control, pixels, kind_of_pixels, shared, header)
+    else:
+        yield _Patch(_open_patch(data, Format.PNG), 0, 0, 0.0, _Disposal.KEEP)
 
 
 def _apng_patch(

@@ -15,6 +15,7 @@ from itertools import islice
 import numpy as np
 
 from omnishot_ray.errors import CorruptImage, UnsupportedFormat
+from omnishot_ray.imaging.avif import is_coded_larger
 from omnishot_ray.imaging.formats import Format, sniff
 
 
@@ -25,12 +26,13 @@ class Header:
     `width` and `height` are in pixels as stored (before EXIF orientation). `frames` is exact up to
     `_FRAME_COUNT_STOP`, where counting stops; of an APNG those of its animation, whether or not its
     default image is one of them. `scans` is above 1 for a progressive JPEG, and for one whose
-    components come one after the other.
+    components come one after the other. `tiled` is as far as the tiles of a TIFF reach, in pixels,
+    0 where there are none: a tile is decoded whole, and may be larger than the picture.
 
     The rest is read for the estimate of the work alone, and only where it is cheap to find. `bits`
     are those of a pixel as stored, of a JPEG before its coding: 12 with 4:2:0, 24 with 4:4:4.
     `lossless` tells the two kinds of WebP apart. `profile`: colours have to be converted to sRGB.
-    `turned`: upright is turned from stored or mirrored, `swaps_sides`: by a quarter (JPEG).
+    `turned`: upright is turned from stored or mirrored, `swaps_sides`: by a quarter (JPEG, TIFF).
     `quantum`: the mean step that the luma of a JPEG is rounded to, 1 for other formats. `beside`:
     bytes of the file that are not the coded picture, but a profile, a preview or other metadata;
     a damaged file may claim more than it has.
@@ -50,6 +52,7 @@ class Header:
     quantum: float = 1.0
     beside: int = 0
     turned: bool = False
+    tiled: int = 0
 
 
 _FRAME_COUNT_STOP = 1_024
@@ -92,7 +95,7 @@ def _read_jpeg(data: bytes) -> Header | None:
         if marker in _JPEG_STANDALONE:
             continue
         (length,) = struct.unpack_from(">H", data, at)
-        if marker in _JPEG_FRAME_MARKERS:
+        if marker in JPEG_FRAME_MARKERS:
             height, width, channels = struct.unpack_from(">HHB", data, at + 3)
             orientation = _read_orientation(exif)
             is_sequential = marker in _JPEG_SEQUENTIAL_MARKERS
@@ -147,7 +150,7 @@ def _count_scans(data: bytes, at: int, channels: int | None) -> int | None:
     """
     scans = 0
     for _ in range(MOST_BLOCKS):
-        found = _NEXT_MARKER.search(data, at)
+        found = NEXT_MARKER.search(data, at)
         if found is None:
             return scans
         marker, at = data[found.end() - 1], found.end()
@@ -201,11 +204,11 @@ def _says_srgb(profile: bytes) -> bool:
 MOST_BLOCKS = 4_096
 """Segments, chunks or boxes looked at before a header counts as damaged: a real file has dozens,
 and the walk runs on the event loop of the gateway."""
-_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Within coded data 0xFF is followed by 0x00 or a restart, so this ends a scan (T.81 §B.1.1.5)."""
 _NOT_FILL = re.compile(rb"[^\xff]")
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SEQUENTIAL_MARKERS = frozenset({0xC0, 0xC1, 0xC9})
 
 
@@ -358,7 +361,10 @@ def _skip_gif_blocks(data: bytes, at: int, budget: int) -> tuple[int, int]:
 
 
 def _read_avif(data: bytes) -> Header | None:
-    """The largest `ispe` among the item properties (ISO/IEC 23008-12 §6.5.3), and `auxC` alpha."""
+    """The largest `ispe` among the item properties (ISO/IEC 23008-12 §6.5.3), and `auxC` alpha.
+
+    Raises `CorruptImage` for a file of which more would be decoded than it says.
+    """
     meta = data.find(b"meta", 4, 4096)
     (length,) = struct.unpack_from(">I", data, meta - 4)
     box = data[meta : meta - 4 + min(length, _MOST_META_BYTES)]
@@ -367,6 +373,8 @@ def _read_avif(data: bytes) -> Header | None:
     if not sizes:
         return None
     width, height = max(sizes, key=lambda size: size[0] * size[1])
+    if is_coded_larger(data, width, height):
+        raise CorruptImage("The AVIF holds a larger picture than it says; write it anew.")
     alpha = b"auxiliary:alpha" in box
     frames = _count_avif_frames(data) if data[8:12] == b"avis" else 1
     profile = b"colrprof" in box and not _says_srgb(box)
@@ -389,21 +397,37 @@ def _count_avif_frames(data: bytes) -> int:
 
 
 def _read_tiff(data: bytes) -> Header | None:
-    """Width, height and samples of the first directory only (TIFF 6.0 §2)."""
+    """What is needed of the first directory only (TIFF 6.0 §2)."""
     order = "<" if data[:2] == b"II" else ">"
     (at,) = struct.unpack_from(order + "I", data, 4)
     (entries,) = struct.unpack_from(order + "H", data, at)
     tags = {}
     for index in range(entries):
         tag, kind, count = struct.unpack_from(order + "HHI", data, at + 2 + 12 * index)
-        if tag in (256, 257, 277) and count == 1:
+        if tag in _TIFF_TAGS and count == 1:
             code = {3: "H", 4: "I"}.get(kind)
             if code:
                 (tags[tag],) = struct.unpack_from(order + code, data, at + 10 + 12 * index)
     if 256 not in tags or 257 not in tags:
         return None
-    channels = tags.get(277, 1)
-    return Header(Format.TIFF, tags[256], tags[257], alpha=channels in (2, 4), channels=channels)
+    channels, orientation = tags.get(277, 1), tags.get(274, 1)
+    tiled = 0
+    if 322 in tags or 323 in tags:
+        tiled = max(tags[256], tags.get(322, 0)) * max(tags[257], tags.get(323, 0))
+    return Header(
+        Format.TIFF,
+        tags[256],
+        tags[257],
+        alpha=channels in (2, 4),
+        channels=channels,
+        tiled=tiled,
+        swaps_sides=orientation in (5, 6, 7, 8),
+        turned=orientation in range(2, 9),
+    )
+
+
+_TIFF_TAGS = frozenset((256, 257, 274, 277, 322, 323))
+"""Width, height, orientation, samples per pixel, and the sides of a tile (TIFF 6.0 §8, §15)."""
 
 
 def _read_bmp(data: bytes) -> Header | None:

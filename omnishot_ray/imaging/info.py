@@ -11,7 +11,6 @@ from PIL import Image, ImageCms
 from omnishot_ray.imaging.background import flatten
 from omnishot_ray.imaging.decode import Source, decode, open_within
 from omnishot_ray.imaging.exif import ExifValue, read_exif
-from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Size, plan_rendition
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.limits import Limits
@@ -86,11 +85,11 @@ def describe(data: bytes, limits: Limits, header: Header | None = None) -> Image
     info = ImageInfo(
         source=SourceInfo(*source.size, header.format, len(data)),
         mode=mode,
-        orientation=_orientation(source),
+        orientation=source.turn,
         frames=header.frames,
         has_alpha=decoded.image.mode in ("LA", "RGBA"),
         icc_name=_icc_name(source.icc_profile),
-        exif=read_exif(_exif_block(source, data)),
+        exif=read_exif(source.exif_block),
         palette=find_palette(small, PALETTE_COLORS),
         blurhash=blurhash(np.asarray(flatten(small, _BACKGROUND).convert("RGB")), *terms),
         thumbhash=thumbhash(np.asarray(small.convert("RGBA"))),
@@ -114,18 +113,6 @@ def _shrunk(image: Image.Image) -> Image.Image:
     scale = min(1.0, SMALL_SIDE / max(image.size))
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image if size == image.size else image.resize(size, Image.Resampling.BOX)
-
-
-def _orientation(source: Source) -> int:
-    value = source.exif.get(0x0112)
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _exif_block(source: Source, data: bytes) -> bytes:
-    if source.header.format is Format.TIFF:
-        return data
-    block = source.image.info.get("exif")
-    return block if isinstance(block, bytes) else b""
 
 
 def _icc_name(profile: bytes | None) -> str | None:

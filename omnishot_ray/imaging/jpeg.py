@@ -8,13 +8,17 @@ import io
 from bisect import bisect_right
 from typing import Any
 
-import pyjpegli
 from PIL import Image
 
 from omnishot_ray.imaging.container import with_exif
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.metadata import bare
 from omnishot_ray.imaging.transcode import make_progressive
+
+try:
+    import pyjpegli
+except ImportError:  # on a machine that it has no wheel for; `omnishot doctor` reports it
+    pyjpegli = None
 
 JPEGLI_FROM, PROGRESSIVE_FROM = 3, 6
 """The effort from which jpegli is used, and from which its result is made progressive: that costs
@@ -33,14 +37,17 @@ def write_jpeg(
 ) -> bytes:
     """JPEG, 4:2:0, of an `L` or `RGB` picture; `quality` 1–100 on libjpeg's scale.
 
-    `progressive` None: from effort 6 on. Raises OSError or ValueError for a picture that a JPEG
-    cannot hold.
+    `progressive` None: from effort 6 on. All is by libjpeg-turbo where jpegli is not there. Raises
+    OSError or ValueError for a picture that a JPEG cannot hold.
     """
     if image.mode != "RGB" or effort < JPEGLI_FROM:
         return _write_turbo(image, quality, effort, bool(progressive), exif)
+    wants_progressive = effort >= PROGRESSIVE_FROM if progressive is None else progressive
+    if pyjpegli is None:
+        return _write_turbo(image, quality, effort, wants_progressive, exif)
     pixels = image.tobytes()
     data: bytes = pyjpegli.encode(pixels, image.width, image.height, jpegli_quality(quality))
-    if progressive or (progressive is None and effort >= PROGRESSIVE_FROM):
+    if wants_progressive:
         data = make_progressive(data)
     return with_exif(data, Format.JPEG, exif)
 

@@ -44,6 +44,11 @@ def check_header(header: Header, limits: Limits) -> None:
             f"{limits.max_source_side}."
         )
     _check_frames(header, 1 if header.format is Format.PNG else header.frames, limits)
+    if header.tiled > limits.max_pixels:
+        raise LimitExceeded(
+            f"The tiles of the TIFF reach over {header.tiled / 1e6:.1f} megapixels; at most "
+            f"{limits.max_pixels / 1e6:g} are accepted. Save it in smaller tiles, or in strips."
+        )
     if header.scans > limits.max_scans:
         raise LimitExceeded(
             f"The JPEG has {header.scans} scans; at most {limits.max_scans} are accepted. "
@@ -105,7 +110,8 @@ def most_output_pixels(
     the colours while they are scaled. Of an animation all frames are held, and one is encoded.
     """
     copies = 2 if header.alpha else 1
-    left = limits.max_task_mb * 10**6 - header.width * header.height * _SOURCE_BYTES * copies
+    pixels = max(header.width * header.height, header.tiled)
+    left = limits.max_task_mb * 10**6 - pixels * _SOURCE_BYTES * copies
     most = ENCODING_BYTES[format][header.alpha]
     if lossless and format is Format.WEBP:
         most = max(most, _LOSSLESS_WEBP_BYTES)

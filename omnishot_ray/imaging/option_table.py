@@ -119,7 +119,7 @@ SPECS: tuple[OptionSpec, ...] = (
     OptionSpec(
         "quality",
         "Quality of a lossy result, or `auto`: the lowest one whose SSIM against the uncompressed "
-        "rendition reaches `target_ssim`.",
+        "rendition reaches `target_ssim` (of an animation, in three of its frames).",
         "80; AVIF 60",
         "integer",
         minimum=1,
@@ -153,12 +153,18 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "progressive",
-        "Write a progressive JPEG: 5 % smaller for 2.5 times the encoding.",
+        "Write a progressive JPEG: 5 % smaller for 2.5 times the encoding. `auto` then means JPEG "
+        "where nothing is transparent or moves.",
         "true for JPEG from effort 6 on",
         "boolean",
     ),
     OptionSpec("lossless", "Lossless WebP; `auto` then means WebP or PNG.", "false", "boolean"),
-    OptionSpec("palette", "PNG with at most 256 colours.", "false", "boolean"),
+    OptionSpec(
+        "palette",
+        "PNG with at most 256 colours; `auto` then means PNG, or GIF for what moves.",
+        "false",
+        "boolean",
+    ),
     OptionSpec(
         "background",
         "What is behind padding and flattened transparency: a colour as hexadecimal RGB, `auto` "
@@ -197,8 +203,8 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "metadata",
-        "What of the metadata stays: nothing, author and copyright, or all of it. GPS goes "
-        "unless `keep`.",
+        "What of the metadata stays: nothing, author and copyright (from EXIF, else from IPTC or a "
+        "PNG's text), or all of EXIF. GPS goes unless `keep`; XMP and IPTC always go.",
         "copyright",
         "string",
         choices=METADATA_CHOICES,

@@ -149,9 +149,10 @@ def check_consistency(options: Options) -> None:
             "lossless=true and max_bytes: a lossless file cannot be made to fit a size; "
             "leave one of them out."
         )
-    if options.quality == "auto" and (options.lossless or (said and format in ("png", "gif"))):
+    without_quality = options.lossless or options.palette or (said and format in ("png", "gif"))
+    if options.quality == "auto" and without_quality:
         raise ContradictoryOptions(
-            "quality=auto and a lossless result: there is no quality to choose; "
+            "quality=auto and a lossless result or a palette: there is no quality to choose; "
             "ask for jpeg, webp or avif, or leave quality out."
         )
     if options.lossless and options.palette:
@@ -172,6 +173,11 @@ def check_consistency(options: Options) -> None:
         raise ContradictoryOptions(
             f"progressive=true and format={format}: only jpeg is written progressively; "
             "ask for jpeg, or leave progressive out."
+        )
+    if options.progressive and options.palette:
+        raise ContradictoryOptions(
+            "progressive=true and palette=true: the one is for jpeg, the other for png and gif; "
+            "leave one of them out."
         )
     if options.dpr != 1 and not (options.width or options.height):
         raise ContradictoryOptions(

@@ -147,8 +147,15 @@ def process(
             crop = _upright_crop(plan, full, options)
             moving = animated_format(options, header, limits)
             if moving is not None:
+                _check_source_format(options, header, moving)
                 as_wanted = partial(as_wanted, contrast=Contrast())
-                films[index] = Film(options, moving, plan.output, crop, gravity, as_wanted)
+                film = Film(options, moving, plan.output, crop, gravity, as_wanted)
+                if moving is header.format and is_unchanged(
+                    source, decoded, plan, orientation, options, moving=True
+                ):
+                    exif = exif_for(source, options.metadata)
+                    film.kept = source_as_result(data, moving, options, exif)
+                films[index] = film
                 continue
             image = as_wanted(decoded)
             timings.transform += _ms_since(started)
@@ -157,9 +164,11 @@ def process(
             format = choose_format(options, header, has_transparency(image), plan.output, limits)
             check_output(plan.output, format, header, limits, lossless=options.lossless)
             _check_source_format(options, header, format)
-            exif = exif_for(source.exif, options.metadata)
+            exif = exif_for(source, options.metadata)
             kept = None
-            if format is header.format and is_unchanged(source, plan, orientation, options):
+            if format is header.format and is_unchanged(
+                source, decoded, plan, orientation, options
+            ):
                 kept = source_as_result(data, format, options, exif)
             if kept and is_coarser(header, format, options):
                 encoded = kept
@@ -219,7 +228,7 @@ def _make_films(
                 if failure:
                     raise failure
                 started = perf_counter()
-                encoded = encode_film(film, exif_for(source.exif, film.options.metadata))
+                encoded = encode_film(film, exif_for(source, film.options.metadata))
                 timings.encode += _ms_since(started)
             except OmnishotError as error:
                 yield index, FailedRendition(name, error.stripped())
@@ -241,14 +250,19 @@ def choose_format(
 ) -> Format:
     """The format of a result: the one asked for, the source's, or by what the client can show.
 
-    Of the latter the first in which a picture of the `output` size keeps the limits.
+    Of the latter the first in which a picture of the `output` size keeps the limits and the wishes
+    (`lossless`, `palette`, `progressive`).
     """
     if options.format == "source":
         return header.format if header.format in OUTPUT_FORMATS else Format.PNG
     if options.format != "auto":
         return Format(options.format)
+    if options.palette:
+        return Format.PNG
     for format in options.accept:
         suits = not options.lossless or format in LOSSLESS
+        if options.progressive and not transparent:
+            suits = False  # a JPEG alone can be
         if suits and output_fits(output, format, header, limits, lossless=options.lossless):
             return format
     return Format.PNG if transparent or options.lossless else Format.JPEG

@@ -36,20 +36,37 @@ _FILTER_EACH_ROW_FROM = 5
 def decode_png(data: bytes, opened: Image.Image) -> Image.Image | None:
     """The pixels of the PNG that Pillow has `opened`, for 8-bit RGB and RGBA without tRNS.
 
+    And for RGB of 16 bits with tRNS, of which Pillow has the upper 8 alone when it compares them.
     None for every other kind, and for a damaged file: Pillow's decoder then has the verdict.
     """
     mode: str = opened.mode
     tiles = opened.tile if isinstance(opened, ImageFile.ImageFile) else []
-    if mode not in ("RGB", "RGBA") or "transparency" in opened.info:
-        return None
-    if not tiles or tiles[0].args != mode:  # loaded already, or of 16 bits
-        return None
+    layout = tiles[0].args if tiles else None  # loaded already
+    size = (opened.height, opened.width)
     try:
-        size = (opened.height, opened.width)
+        if "transparency" in opened.info:
+            return _decode_deep(data, size) if layout == "RGB;16B" else None
+        if mode not in ("RGB", "RGBA") or layout != mode:
+            return None
         pixels = kornia_rs.io.decode_image_png_u8(data, size, mode.lower())
     except Exception:  # it has no type of its own
         return None
     return Image.frombuffer(mode, opened.size, pixels, "raw", mode, 0, 1)
+
+
+def _decode_deep(data: bytes, size: tuple[int, int]) -> Image.Image | None:
+    """RGB of 16 bits as `RGBA`; the colour of tRNS is transparent (§11.3.1.1)."""
+    at = 8
+    while data[at + 4 : at + 8] != b"tRNS":
+        (length,) = struct.unpack_from(">I", data, at)
+        at += 12 + length
+    colour = struct.unpack_from(">3H", data, at + 8)
+    pixels = kornia_rs.io.decode_image_png_u16(data, size, "rgb")
+    rgba = np.empty((*size, 4), np.uint8)
+    for strip in _strips(len(rgba)):
+        rgba[strip, :, :3] = pixels[strip] >> 8
+        rgba[strip, :, 3] = np.where((pixels[strip] == colour).all(axis=-1), 0, 255)
+    return Image.fromarray(rgba)
 
 
 def write_png(pixels: Pixels, effort: int) -> bytes:

@@ -2,29 +2,41 @@
 
 from omnishot_ray.imaging.color import is_srgb
 from omnishot_ray.imaging.container import is_png_sound, with_exif, without_metadata
-from omnishot_ray.imaging.decode import Source
+from omnishot_ray.imaging.decode import Decoded, Source
 from omnishot_ray.imaging.encode import asked_quality
 from omnishot_ray.imaging.formats import Format
 from omnishot_ray.imaging.geometry import Orientation, Plan
 from omnishot_ray.imaging.header import Header
 from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.transform import has_transparency
 
 _AS_IT_IS = Options()
 _TOUCHED_BY = ("blur", "sharpen", "grayscale", "normalize", "palette", "progressive")
 
 
-def is_unchanged(source: Source, plan: Plan, orientation: Orientation, options: Options) -> bool:
+def is_unchanged(
+    source: Source,
+    decoded: Decoded,
+    plan: Plan,
+    orientation: Orientation,
+    options: Options,
+    *,
+    moving: bool = False,
+) -> bool:
     """Whether the rendition shows every pixel of the source, and nothing else, in its place.
 
     A wish for another coding (`palette`, `progressive`) is a change, a wish for a quality is not.
+    Nor is a canvas that cannot be seen, as it is of the same size and nothing lets it through.
+    `moving`: all of its frames.
     """
     return (
-        source.header.frames == 1
+        (moving or source.header.frames == 1)
         and plan.output == plan.crop[2:] == source.size
         and orientation == Orientation()
         and (source.icc_profile is None or is_srgb(source.icc_profile))
         and source.image.mode != "CMYK"
         and not touches_pixels(options)
+        and (plan.canvas is None or not (moving or has_transparency(decoded.image)))
     )
 
 
@@ -61,8 +73,10 @@ def source_as_result(data: bytes, format: Format, options: Options, exif: bytes)
     """The source with no metadata but `exif`; None where that cannot be had within `max_bytes`.
 
     None for a PNG too whose data fails its own checksum: our decoder is content with it, others
-    are not.
+    are not. And for an AVIF with `exif`, which is not put into it.
     """
+    if format is Format.AVIF and exif:
+        return None
     bare = without_metadata(data, format)
     if bare is None or (format is Format.PNG and not is_png_sound(bare)):
         return None

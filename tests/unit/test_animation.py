@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from omnishot_ray.errors import (
     ContradictoryOptions,
@@ -22,6 +22,7 @@ from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import Rendition, Result, process
+from omnishot_ray.imaging.ssim import ssim
 from omnishot_ray.protocol import ImageTask, run_task
 from tests import corpus
 from tests.golden.compare import measure
@@ -275,6 +276,7 @@ ANIMATION = gif(8, 6, [GifPatch(block(8, 6, 1)), GifPatch(block(8, 6, 2))])
         ({"format": "avif"}, Format.AVIF, 1),
         ({"platform": "instagram-post"}, Format.JPEG, 1),
         ({"lossless": True}, Format.WEBP, 2),
+        ({"palette": True}, Format.GIF, 2),
     ],
     ids=str,
 )
@@ -292,6 +294,29 @@ def test_what_moves_is_webp_whatever_else_the_client_shows(accept: tuple[Format,
     (still,) = process(ANIMATION, [Options(accept=accept, animated=False)], Limits()).renditions
     assert isinstance(still, Rendition)
     assert (still.format, still.frames) == (accept[0] if accept else Format.JPEG, 1)
+
+
+def test_the_quality_of_an_animation_is_found_in_its_frames() -> None:
+    images = [noise(64, 48, seed).filter(ImageFilter.GaussianBlur(2)) for seed in range(5)]
+    data = encode(
+        images[0], "WEBP", save_all=True, append_images=images[1:], duration=100, lossless=True
+    )
+    sizes = []
+    for target in (0.6, 0.9, 0.99):
+        made = make(data, format="webp", quality="auto", target_ssim=target)
+        sizes.append(len(made.data))
+        frames = watched(made.data).frames
+        for frame, image in zip(frames, images, strict=True):
+            seen, grey = (one.convert("L") for one in (Image.fromarray(frame), image))
+            assert ssim(grey, seen) > target - 0.04  # frames are coded by their differences
+    assert sizes == sorted(set(sizes))
+    whole = make(data, format="webp", quality="auto")
+    within = make(data, format="webp", quality="auto", max_bytes=len(whole.data) * 2 // 3)
+    assert len(within.data) <= len(whole.data) * 2 // 3
+
+
+def test_a_gif_that_stays_one_has_no_quality_to_find() -> None:
+    assert type(fail(ANIMATION, format="source", quality="auto")) is ContradictoryOptions
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "avif"])

@@ -156,6 +156,14 @@ def test_headers_of_what_pillow_writes(mode: str, format: str, settings: dict[st
     assert header.frames == 1
 
 
+@pytest.mark.parametrize("orientation", [1, 4, 5, 8, 9])
+def test_the_header_of_a_tiff_tells_how_it_is_turned(orientation: int) -> None:
+    header = read_header(encode(plain(37, 11), "TIFF", tiffinfo={0x0112: orientation}))
+    assert (header.width, header.height) == (37, 11), "as stored"
+    assert header.turned is (orientation in (4, 5, 8))
+    assert header.swaps_sides is (orientation in (5, 8))
+
+
 def test_a_bmp_may_be_stored_from_the_top() -> None:
     data = bytearray(encode(plain(5, 7), "BMP"))
     data[22:26] = struct.pack("<i", -7)

@@ -109,7 +109,10 @@ def test_any_gif_is_seen_as_browsers_show_it(patches: list[GifPatch]) -> None:
     data = gif(8, 6, patches)
     expected = gif_reference(8, 6, patches)
     assert_same(frames_of(data), expected)
-    assert_same(watched(make(data, format="gif").data).frames, expected)
+    ours = make(data, format="gif").data
+    if ours != data:  # which Pillow does not always show as browsers do
+        assert_same(watched(ours).frames, expected)
+    assert_same(frames_of(ours), expected)
     if not (expected[0] == expected[1]).all():  # the same twice is one picture in a WebP
         made = watched(make(data, format="webp", lossless=True).data)
         assert_same([made.at(0), made.at(100)], expected[:2])
@@ -215,6 +218,17 @@ def test_the_palette_of_an_apng_holds_for_every_frame() -> None:
     )
     for frame in frames_of(data):
         assert (frame[..., :3] == np.asarray(image.convert("RGB"))).all()
+
+
+@pytest.mark.parametrize("format", sorted(ANIMATED))
+def test_an_apng_that_only_claims_to_move_is_its_default_image(format: str) -> None:
+    (ihdr, *rest) = _chunks(encode(scene(8, 6)))
+    data = png_of_chunks(ihdr, (b"acTL", struct.pack(">II", 2, 0)), *rest)
+    assert make(data, format=format).frames == 1
+    (seen,) = frames_of(data)
+    assert (seen[..., :3] == np.asarray(scene(8, 6))).all()
+    cut_off = png_of_chunks(ihdr, (b"acTL", struct.pack(">II", 2, 0)))
+    assert type(fail(cut_off, format=format)) is CorruptImage
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

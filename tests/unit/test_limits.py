@@ -1,5 +1,7 @@
 """What a picture may cost is decided on its header."""
 
+import struct
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -17,6 +19,8 @@ from omnishot_ray.imaging.limits import (
     most_output_pixels,
     output_fits,
 )
+from omnishot_ray.imaging.options import Options
+from omnishot_ray.imaging.pipeline import process
 from tests import corpus
 
 LIMITS = Limits(max_pixels=1000, max_source_side=100, max_frames=4, max_scans=10)
@@ -94,6 +98,27 @@ def test_the_defaults_are_those_of_the_contract() -> None:
 def test_bombs_are_stopped(name: str) -> None:
     with pytest.raises(LimitExceeded):
         check_header(read_header(corpus.read(name)), Limits())
+
+
+def tiled_tiff(side: int, tile_side: int, tile: bytes) -> bytes:
+    """A grey TIFF in one tile."""
+    entries = [
+        *((256, side), (257, side), (258, 8), (259, 8), (262, 1), (277, 1)),
+        *((322, tile_side), (323, tile_side), (324, 8 + 2 + 12 * 10 + 4), (325, len(tile))),
+    ]
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + rows + bytes(4) + tile
+
+
+def test_a_tile_larger_than_its_tiff_counts() -> None:
+    """It is decoded whole: 16×16 pixels in a tile of 34 000×34 000 took 1 146 MB."""
+    served = tiled_tiff(16, 64, zlib.compress(bytes(64 * 64)))
+    assert process(served, [Options(width=8)], Limits()).source.width == 16
+    with pytest.raises(LimitExceeded, match=r"1156\.0 megapixels"):
+        check_header(read_header(tiled_tiff(16, 34_000, b"")), Limits())
+    usual = read_header(tiled_tiff(7_000, 256, b""))
+    check_header(usual, Limits())
+    assert usual.tiled == 7_000 * 7_000
 
 
 # What a rendition may take.

@@ -170,6 +170,8 @@ def test_inner_fields_cannot_be_given(name: str) -> None:
         *({"lossless": True, "format": format} for format in ("jpeg", "gif")),
         {"lossless": True, "max_bytes": 5000},
         {"lossless": True, "palette": True},
+        {"quality": "auto", "palette": True},
+        {"progressive": True, "palette": True},
         *({"palette": True, "format": format} for format in ("jpeg", "webp", "avif")),
         *({"progressive": True, "format": one} for one in ("png", "webp", "avif", "gif")),
         {"lossless": True, "format": "avif"},

@@ -1,5 +1,6 @@
 """One picture in, N renditions out: the engine on real pictures."""
 
+import re
 import struct
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from omnishot_ray.errors import (
     CorruptImage,
@@ -21,10 +24,13 @@ from omnishot_ray.imaging.decode import Decoded, dct_divisor, dct_margin
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS, Format, sniff
 from omnishot_ray.imaging.geometry import Size
 from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.info import describe
 from omnishot_ray.imaging.jpeg import write_jpeg
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.imaging.metadata import read_iptc_credits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition, Result, process
+from omnishot_ray.imaging.scans import lacks_scans
 from omnishot_ray.imaging.unchanged import is_coarser
 from omnishot_ray.protocol import ImageTask, Outcome, run_task, with_queue_time
 from tests import corpus
@@ -110,6 +116,70 @@ def test_a_hostile_file_is_refused_for_the_right_reason(
     assert type(run(corpus.read(name), Options(width=64))) is error
 
 
+MODES_OF_JPEG = [("L", {}), ("RGB", {}), ("CMYK", {}), ("RGB", {"restart_marker_rows": 1})]
+BEHIND = {
+    "nothing": b"",
+    "the end of a picture": b"\xff\xd9",
+    "zeros": bytes(5_000),
+    "another picture": encode(scene(16, 12), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND.keys())
+@pytest.mark.parametrize(("mode", "settings"), MODES_OF_JPEG, ids=str)
+@pytest.mark.parametrize("width", [20, None])
+def test_half_a_jpeg_is_no_picture(
+    mode: str, settings: dict[str, Any], behind: bytes, width: int | None
+) -> None:
+    data = encode(noise(160, 120).convert(mode), "JPEG", **settings)
+    assert type(run(data[: len(data) // 2] + behind, Options(width=width))) is CorruptImage
+    assert isinstance(run(data + behind, Options(width=width)), Result)
+    if behind in (b"\xff\xd9", bytes(5_000)):  # else Pillow refuses what has no end
+        assert isinstance(run(data[:-2] + behind, Options(width=width)), Result)
+
+
+@pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND.keys())
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_half_a_progressive_jpeg_is_no_picture(mode: str, behind: bytes) -> None:
+    data = encode(noise(160, 120).convert(mode), "JPEG", progressive=True)
+    assert type(run(data[: len(data) // 2] + behind)) is CorruptImage
+    assert isinstance(run(data + behind), Result)
+
+
+def test_a_progressive_jpeg_may_leave_out_scans() -> None:
+    """What there is of them is whole."""
+    data = encode(noise(160, 120), "JPEG", progressive=True)
+    assert not lacks_scans(data)
+    scans = [found.start() for found in re.finditer(rb"\xff\xda", data)]
+    tables = data.rindex(b"\xff\xc4", 0, scans[5])
+    fewer = data[:tables] + b"\xff\xd9"
+    assert lacks_scans(fewer)
+    assert isinstance(run(fewer), Result)
+
+
+@pytest.mark.parametrize("picture", VALID, ids=lambda picture: picture.file)
+def test_no_good_jpeg_lacks_scans(picture: Picture) -> None:
+    if picture.format is Format.JPEG:
+        assert not lacks_scans(picture.data)
+
+
+@given(cut=st.integers(0, 5_000), damage=st.binary(max_size=8))
+def test_the_scans_of_a_damaged_jpeg_are_told_or_not(cut: int, damage: bytes) -> None:
+    data = _PROGRESSIVE[:cut] + damage + _PROGRESSIVE[cut + len(damage) :]
+    assert lacks_scans(data) in (False, True)
+
+
+_PROGRESSIVE = encode(noise(48, 32), "JPEG", progressive=True)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_grey_picture_is_whole(mode: str, progressive: bool) -> None:
+    for level in (127, 128):
+        grey = plain(50, 37, "L", level).convert(mode)
+        assert isinstance(run(encode(grey, "JPEG", progressive=progressive)), Result)
+
+
 @pytest.mark.parametrize("name", ["jpeg_exif_orientation_255", "png_named", "polyglot_jpeg_zip"])
 def test_an_odd_but_sound_file_is_served(name: str) -> None:
     assert isinstance(run(corpus.read(name), Options(width=50)), Result)
@@ -158,6 +228,47 @@ def test_all_eight_orientations_show_the_same(picture: Picture, options: dict[st
     assert mean_difference(made, upright) < 3
     assert mean_difference(made[::-1], upright) > 15
     assert mean_difference(made[:, ::-1], upright) > 15
+
+
+STORED = {
+    "jpeg": ("JPEG", {"quality": 95, "subsampling": "4:4:4"}),
+    "png": ("PNG", {}),
+    "webp": ("WEBP", {"lossless": True}),
+    "avif": ("AVIF", {"quality": 95, "speed": 9}),
+    "tiff": ("TIFF", {}),
+    "tiff by libtiff": ("TIFF", {"compression": "tiff_lzw"}),
+}
+
+
+@pytest.mark.parametrize("format", STORED)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("options", [{}, {"width": 20, "height": 20, "gravity": "northwest"}])
+def test_every_format_is_turned_upright_once(
+    format: str, orientation: int, options: dict[str, Any]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plugin, settings = STORED[format]
+    upright = ImageOps.exif_transpose(opened(encode(scene(64, 48), exif=exif)))
+
+    data = encode(scene(64, 48), plugin, exif=exif.tobytes(), **settings)
+    source = process(data, [Options(width=8)], Limits()).source
+
+    assert (source.width, source.height) == upright.size
+    expected = made_pixels(encode(upright), **options)
+    assert mean_difference(made_pixels(data, **options), expected) < 2
+    assert describe(data, Limits()).orientation == orientation
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_an_orientation_in_xmp_turns_nothing(format: str) -> None:
+    """Nor does it in browsers."""
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    settings: dict[str, Any] = {"pnginfo": text} if format == "PNG" else {"xmp": xmp.encode()}
+    info = describe(encode(scene(40, 30), format, **settings), Limits())
+    assert (info.source.width, info.source.height, info.orientation) == (40, 30, 1)
 
 
 @pytest.mark.parametrize("picture", ORIENTED, ids=lambda picture: picture.name)
@@ -338,6 +449,15 @@ def test_max_bytes_changes_nothing_that_fits(format: Format) -> None:
     assert make(data, format=format, max_bytes=len(free.data)).data == free.data
 
 
+@pytest.mark.parametrize("quality", [1, 50, 80, 100])
+def test_a_png_is_made_to_fit_whatever_quality_is_asked_for(quality: int) -> None:
+    data = encode(noise(200, 150))
+    assert make(data, format="png", quality=quality).data == make(data, format="png").data
+    made = make(data, format="png", quality=quality, max_bytes=40_000).data
+    assert made == make(data, format="png", max_bytes=40_000).data
+    assert len(made) <= 40_000
+
+
 @pytest.mark.parametrize("format", LOSSY)
 def test_quality_is_paid_in_bytes(format: Format) -> None:
     data = ORIENTED[0].data
@@ -418,6 +538,23 @@ def test_auto_takes_what_the_client_shows_best(
     assert make(png(8, 8, source, color), accept=accept).format is format
 
 
+@pytest.mark.parametrize("accept", [(), (Format.WEBP,), (Format.AVIF, Format.WEBP)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_auto_takes_a_format_that_can_do_what_is_asked_for(
+    mode: str, accept: tuple[Format, ...]
+) -> None:
+    data = png(8, 8, mode, (10, 20, 30, 40)[: len(mode)])
+    made = make(data, accept=accept, palette=True)
+    assert made.format is Format.PNG
+    assert opened(made.data).mode == "P"
+    progressive = make(data, accept=accept, progressive=True)
+    if mode == "RGB":
+        assert progressive.format is Format.JPEG
+        assert opened(progressive.data).info["progressive"]
+    else:  # which no JPEG can be
+        assert progressive.format is make(data, accept=accept).format
+
+
 def test_auto_takes_jpeg_for_alpha_that_hides_nothing() -> None:
     assert make(png(8, 8, "RGBA", (1, 2, 3, 255))).format is Format.JPEG
     transparent = png(8, 8, "RGBA", (1, 2, 3, 0))
@@ -463,6 +600,22 @@ def test_contain_shows_the_background_through_transparency() -> None:
         png(20, 10, "RGBA", (0, 0, 0, 0)), width=30, height=30, fit="contain", background="0a0b0c"
     )
     assert (made == (10, 11, 12)).all()
+
+
+@pytest.mark.parametrize("format", ["png", "webp"])
+@pytest.mark.parametrize("mode", ["RGBA", "P"])
+def test_contain_lays_a_picture_of_the_very_size_on_its_background(mode: str, format: str) -> None:
+    """Its own bytes would be smaller, and transparent."""
+    shape = plain(40, 40, "RGBA", (0, 0, 0, 0))
+    shape.paste(scene(20, 20), (10, 10))
+    source = shape.quantize(32) if mode == "P" and format == "png" else shape
+    data = encode(source, format, lossless=True)
+    box = {"width": 40, "height": 40, "fit": "contain", "background": "ff0000"}
+    made = made_pixels(data, "RGBA", format=format, lossless=format == "webp", **box)
+    assert (made[0, 0] == (255, 0, 0, 255)).all()
+
+    opaque = encode(scene(40, 40).quantize(16), "PNG", optimize=True)
+    assert make(opaque, format="png", **box).data == opaque, "nothing lets the background through"
 
 
 def test_transparent_edges_do_not_bleed() -> None:
@@ -644,6 +797,24 @@ def test_copyright_keeps_the_author_and_nothing_else(format: Format) -> None:
 
 
 @pytest.mark.parametrize("format", WITH_EXIF)
+@pytest.mark.parametrize("metadata", ["copyright", "keep"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1251"])
+def test_a_name_is_kept_in_whatever_letters_it_stands(
+    format: Format, metadata: str, encoding: str
+) -> None:
+    owner = "© 2024 Müller" if encoding != "cp1251" else "© 2024 Мюллер"
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "?" * len(owner.encode(encoding))
+    exif.get_ifd(EXIF_IFD)[LENS] = "!" * len(owner.encode(encoding))
+    block = exif.tobytes()
+    for mark in (b"?", b"!"):
+        block = block.replace(mark * len(owner.encode(encoding)), owner.encode(encoding))
+    data = encode(scene(8, 8), "JPEG", exif=block)
+    made = make(data, width=4, format=format, metadata=metadata).data
+    assert made.count(owner.encode(encoding) + b"\0") == (2 if metadata == "keep" else 1)
+
+
+@pytest.mark.parametrize("format", WITH_EXIF)
 def test_strip_keeps_nothing(format: Format) -> None:
     made = make(tagged(), format=format, metadata="strip").data
     assert exif_of(made) == {}
@@ -672,6 +843,70 @@ def test_whatever_a_picture_says_of_itself_can_be_kept(picture: Picture) -> None
     outcome = run(picture.data, Options(width=20, metadata="keep", format="jpeg"))
     assert isinstance(outcome, Result)
     assert isinstance(outcome.renditions[0], Rendition)
+
+
+@pytest.mark.parametrize("metadata", ["copyright", "keep"])
+def test_a_tiff_does_not_say_how_it_was_stored(metadata: str) -> None:
+    told = ImageFileDirectory_v2()
+    told[COPYRIGHT], told[DESCRIPTION] = "Ada", "At home"
+    for tag in (700, 33723):
+        told[tag] = b"SECRET"
+        told.tagtype[tag] = 7
+    data = encode(noise(64, 48), "TIFF", tiffinfo=told, compression="tiff_lzw")
+    made = make(data, width=32, format="jpeg", metadata=metadata).data
+    kept = exif_of(made)
+    assert b"SECRET" not in made
+    assert kept.pop(COPYRIGHT) == "Ada"
+    assert kept == ({DESCRIPTION: "At home"} if metadata == "keep" else {})
+
+
+def with_iptc(data: bytes, *records: tuple[int, str]) -> bytes:
+    """A JPEG with records of the application record, as Photoshop keeps them."""
+    packed = [
+        struct.pack(">BBBH", 0x1C, 2, number, len(text.encode())) + text.encode()
+        for number, text in records
+    ]
+    block = b"".join(packed)
+    body = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block
+    body += b"\0" * (len(block) & 1)
+    return data[:2] + b"\xff\xed" + struct.pack(">H", len(body) + 2) + body + data[2:]
+
+
+def test_who_owns_a_press_photo_is_told() -> None:
+    records = ((5, "A title"), (80, "Ada"), (80, "Jörg"), (116, "© Agency"))
+    plain = encode(scene(40, 30), "JPEG")
+    exif = Image.Exif()
+    exif[COPYRIGHT] = "Somebody"
+    owned = encode(scene(40, 30), "JPEG", exif=exif)
+    for format in WITH_EXIF:
+        for metadata in ("copyright", "keep"):
+            options = {"width": 20, "format": format, "metadata": metadata}
+            kept = exif_of(make(with_iptc(plain, *records), **options).data)
+            assert kept == {
+                ARTIST: "Ada; Jörg".encode().decode("latin-1"),
+                COPYRIGHT: "© Agency".encode().decode("latin-1"),
+            }
+            kept = exif_of(make(with_iptc(owned, *records), **options).data)
+            assert kept[COPYRIGHT] == "Somebody", "EXIF has the word"
+    assert exif_of(make(with_iptc(plain, *records), metadata="strip", format="jpeg").data) == {}
+
+
+@given(block=st.binary(max_size=60))
+def test_a_damaged_block_of_iptc_does_no_harm(block: bytes) -> None:
+    for start in (b"", b"\x1c\x02\x50", b"\x1c\x02\x74\x00\x01a"):
+        assert set(read_iptc_credits(start + block)) <= {ARTIST, COPYRIGHT}
+
+
+@pytest.mark.parametrize("international", [False, True])
+def test_who_owns_a_png_is_told_by_its_text(international: bool) -> None:
+    text = PngInfo()
+    add = text.add_itxt if international else text.add_text
+    add("Author", "Ada")
+    add("Copyright", "© Müller")
+    add("Comment", "SECRET")
+    made = make(encode(scene(40, 30), pnginfo=text), width=20, format="jpeg").data
+    assert exif_of(made) == {ARTIST: "Ada", COPYRIGHT: "© Müller".encode().decode("latin-1")}
+    assert b"SECRET" not in made
 
 
 def test_the_old_thumbnail_is_not_kept() -> None:
@@ -807,6 +1042,37 @@ def test_the_border_that_is_cut_off_may_make_a_result_too_large() -> None:
     (failed,) = process(encode(picture), [wanted], SMALL_TASK).renditions
     assert isinstance(failed, FailedRendition)
     assert "150×6000" in failed.error.detail
+
+
+MOVED = [scene(96, 72).rotate(7 * turn) for turn in range(4)]
+COARSE = {
+    "jpeg": encode(noise(120, 90), "JPEG", quality=30),
+    "webp": encode(noise(120, 90), "WEBP", quality=5),
+    "avif": encode(noise(120, 90), "AVIF", quality=20),
+    "avif, alpha": encode(scene(120, 90).convert("RGBA"), "AVIF", quality=20),
+    "gif": encode(noise(120, 90).quantize(16, dither=Image.Dither.NONE), "GIF"),
+    "moving webp": encode(
+        MOVED[0], "WEBP", save_all=True, append_images=MOVED[1:], duration=90, quality=10
+    ),
+    "moving gif": encode(
+        MOVED[0].quantize(8),
+        "GIF",
+        save_all=True,
+        append_images=[image.quantize(8) for image in MOVED[1:]],
+        duration=90,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COARSE)
+def test_a_result_is_not_larger_than_a_source_of_its_format_and_size(name: str) -> None:
+    data = COARSE[name]
+    made = make(data, format="source")
+    assert len(made.data) <= len(data)
+    assert make(data, format="source", max_bytes=len(data)).data == made.data
+    assert made.frames == read_header(data).frames
+    padded = make(data, format="source", width=140, height=90, fit="contain")
+    assert (padded.width, padded.height) == (140, min(90, read_header(data).height + 18))
 
 
 @pytest.mark.parametrize(("effort", "asked"), [(4, 60), (9, 60), (9, 80), (9, 40), (4, 30)])

@@ -119,6 +119,15 @@ def test_every_kind_of_png(kind: int, depth: int, transparent: bool, interlaced:
     assert_close(made[visible], expected[visible], 1)
 
 
+def test_a_transparent_colour_of_sixteen_bits_is_that_one_alone() -> None:
+    samples = np.full((HEIGHT, WIDTH, 3), (0x1200, 0x3400, 0x5600))
+    samples[:, 5:] += 0xFF  # the same in the upper eight bits
+    data = png_of(samples, 16, RGB, interlaced=False, tRNS=samples[0, 0].astype(">u2").tobytes())
+    made = made_from(data)
+    assert (made[:, :5, 3] == 0).all()
+    assert (made[:, 5:, 3] == 255).all()
+
+
 # JPEG.
 
 
@@ -267,6 +276,12 @@ def test_sixteen_bits_of_a_tiff_are_scaled_not_clipped(order: str) -> None:
     if order == "<":  # Pillow reads the other one not at all
         assert_close(made_from(tiff_of(grey, WHITE_IS_ZERO), "L"), 255 - expected, 1)
     assert_close(made_from(tiff_of(color, IN_RGB), "RGB"), np.round(color / 257.0), 1)
+
+
+def test_thirty_two_bits_of_a_tiff_are_scaled_unless_sixteen_would_do() -> None:
+    for factor in (1, 65537):
+        grey = (SIXTEEN.astype(np.uint32) * factor).astype("<u4")
+        assert_close(made_from(tiff_of(grey, BLACK_IS_ZERO), "L"), np.round(SIXTEEN / 257), 1)
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0])
@@ -423,6 +438,19 @@ def test_a_profile_of_another_colour_model_counts_as_none(mode: str) -> None:
     image = scene(20, 10).convert(mode)
     made = made_from(encode(image, icc_profile=profile), mode)
     assert (made == np.asarray(image)).all()
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_profile_is_not_taken_for_srgb_by_its_name(linear: bool) -> None:
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    curve = profile.index(b"para") + 12
+    if linear:  # the curve of all three channels, which they share: 1.0, and no offsets
+        profile[curve : curve + 20] = struct.pack(">5i", 0x10000, 0x10000, 0, 0x10000, 0)
+    ramp = np.arange(256, dtype=np.uint8)[np.newaxis].repeat(3, axis=0)
+    image = Image.fromarray(ramp).convert("RGB")
+    made = made_from(encode(image, icc_profile=bytes(profile)), "RGB")
+    expected = linear_to_srgb(ramp / 255.0) * 255 if linear else ramp.astype(float)
+    assert_close(made[..., 0], expected, 2 if linear else 0)
 
 
 # Transparency: what nobody sees gets into nothing that is seen.

@@ -59,7 +59,7 @@ def test_a_still_is_what_pillow_reads(name: str) -> None:
         assert np.array_equal(np.asarray(pixels), np.asarray(by_pillow))
 
 
-@pytest.mark.parametrize(("name", "quarters"), [("exif", 1), ("xmp", 3), ("lossy", 0)])
+@pytest.mark.parametrize(("name", "quarters"), [("exif", 1), ("xmp", 0), ("lossy", 0)])
 def test_the_orientation_is_found(name: str, quarters: int) -> None:
     data = STILLS[name]
     assert open_source(data, read_header(data)).orientation == Orientation(quarters=quarters)

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 import zlib
 from itertools import pairwise
 from time import process_time
@@ -21,6 +23,7 @@ from omnishot_ray.imaging.jpeg import jpegli_quality, write_jpeg
 from omnishot_ray.imaging.options import Options
 from omnishot_ray.imaging.png import write_png
 from tests import corpus
+from tests.moving import frames_of
 from tests.pictures import noise, opened, scene
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -110,6 +113,26 @@ def test_without_the_library_a_jpeg_stays_baseline(monkeypatch: pytest.MonkeyPat
     assert "progressive" not in opened(data).info
 
 
+WITHOUT_JPEGLI = """
+import io, sys
+sys.modules["pyjpegli"] = None  # importing it raises ImportError
+from PIL import Image
+from omnishot_ray.imaging.jpeg import write_jpeg
+for effort in (4, 9):
+    data = write_jpeg(Image.new("RGB", (40, 30), "red"), 80, effort, None, b"")
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    print(image.size, bool(image.info.get("progressive")))
+"""
+
+
+def test_without_jpegli_a_jpeg_is_written_by_libjpeg() -> None:
+    made = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JPEGLI], capture_output=True, text=True, check=True
+    )
+    assert made.stdout.split("\n")[:2] == ["(40, 30) False", "(40, 30) True"]
+
+
 @pytest.mark.parametrize("format", SPLICED)
 @pytest.mark.parametrize("effort", [2, 4, 9])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
@@ -154,8 +177,90 @@ def test_what_is_appended_to_a_jpeg_does_not_survive() -> None:
     assert b"PK\x03\x04" not in cleaned
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+
+SECRETS = {
+    "a thumbnail of JFIF": segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\2\2SECRET------"),
+    "a thumbnail of JFXX": segment(0xE0, b"JFXX\0\x13\4\4SECRET"),
+    "Adobe's segment": segment(0xEE, b"Adobe\0\x64\0\0\0\0\1SECRET"),
+    "another's of its number": segment(0xEE, b"SECRET"),
+    "a comment": segment(0xFE, b"SECRET"),
+    "what anybody writes": segment(0xEB, b"SECRET"),
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+@pytest.mark.parametrize("progressive", [False, True])
+def test_nothing_but_the_picture_is_left_of_a_jpeg(secret: bytes, progressive: bool) -> None:
+    data = io.BytesIO()
+    noise(64, 48).save(data, "JPEG", progressive=progressive)
+    plain = data.getvalue()
+    between = [plain.index(b"\xff\xdb")]  # the first table
+    if progressive:
+        between.append(plain.index(b"\xff\xc4", plain.index(b"\xff\xda")))  # behind a scan
+    for at in between:
+        cleaned = without_metadata(plain[:at] + secret + plain[at:], Format.JPEG)
+        assert cleaned is not None
+        assert b"SECRET" not in cleaned
+        assert np.array_equal(np.asarray(opened(cleaned)), np.asarray(opened(plain)))
+    assert without_metadata(plain, Format.JPEG) == plain
+
+
+COMMENT = b"\x21\xfe\x06SECRET\x00"
+XMP = b"\x21\xff\x0bXMP DataXMP\x06SECRET\x00"
+
+
+@pytest.mark.parametrize("name", ["gif_animated_chi_320x240", "gif_animated_loop3_370x285"])
+def test_nothing_but_the_frames_is_left_of_a_gif(name: str) -> None:
+    data = corpus.read(name)
+    table = 3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0
+    start, end = data[: 13 + table], data[13 + table :]
+    cleaned = without_metadata(start + COMMENT + XMP + end + b"SECRET", Format.GIF)
+    assert cleaned is not None
+    assert b"SECRET" not in cleaned
+    assert cleaned == without_metadata(cleaned, Format.GIF)
+    for one, other in zip(frames_of(cleaned), frames_of(data), strict=True):
+        assert np.array_equal(one, other)
+    assert without_metadata(data[:-20], Format.GIF) is None
+
+
+def test_nothing_but_the_frames_is_left_of_an_animated_webp() -> None:
+    sink = io.BytesIO()
+    frames = [noise(40, 30, seed) for seed in (1, 2, 3)]
+    told = {"exif": exif_block("SECRET"), "xmp": b"SECRET"}
+    frames[0].save(sink, "WEBP", save_all=True, append_images=frames[1:], lossless=True, **told)
+    data = sink.getvalue()
+    at = data.index(b"ANMF")
+    (length,) = struct.unpack_from("<I", data, at + 4)
+    behind = at + 8 + length
+    inner = data[:behind] + b"JUNK\6\0\0\0SECRET" + data[behind:]
+    inner = inner[: at + 4] + struct.pack("<I", length + 14) + inner[at + 8 :]
+    inner = inner[:4] + struct.pack("<I", len(inner) - 8) + inner[8:]
+    for one in (data, inner):
+        cleaned = without_metadata(one, Format.WEBP)
+        assert cleaned is not None
+        assert b"SECRET" not in cleaned
+        for made, frame in zip(frames_of(cleaned), frames, strict=True):
+            assert np.array_equal(made[..., :3], np.asarray(frame))
+
+
+def test_an_avif_is_taken_as_it_is_or_not_at_all() -> None:
+    sinks = [io.BytesIO() for _ in range(3)]
+    scene(40, 30).save(sinks[0], "AVIF", speed=10)
+    scene(40, 30).save(sinks[1], "AVIF", speed=10, exif=exif_block())
+    scene(40, 30).save(sinks[2], "AVIF", speed=10, xmp=b"SECRET")
+    plain, *told = (sink.getvalue() for sink in sinks)
+    assert without_metadata(plain, Format.AVIF) == plain
+    assert all(without_metadata(data, Format.AVIF) is None for data in told)
+    assert without_metadata(plain + b"\0\0\0\x0eudtaSECRET", Format.AVIF) is None
+    assert without_metadata(plain.replace(b"colrnclx\0\1", b"colrnclx\0\x09"), Format.AVIF) is None
+    assert without_metadata(plain[:100], Format.AVIF) is None
+
+
 def test_formats_without_a_walker_are_left_alone() -> None:
-    assert without_metadata(corpus.read("gif_animated_chi_320x240"), Format.GIF) is None
+    assert without_metadata(corpus.read("tiff_rgb_scan_425x640"), Format.TIFF) is None
 
 
 @pytest.mark.parametrize("lossless", [False, True])
