@@ -4,7 +4,7 @@
 
 For each value of a setting the service is started anew and given a load that the setting matters
 to, by turns, the first value last in every second round. Ratios are to the default's of the same
-run. All of it takes an hour and a half on a machine that does nothing else.
+run. All of it takes two hours on a machine that does nothing else.
 """
 
 import argparse

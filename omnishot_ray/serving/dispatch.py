@@ -107,6 +107,8 @@ itself and says so, and only one that cannot even do that is given up from here.
 _JUDGED_MAX = 1024
 """Tasks that `optimize_now` has judged and `optimize` has not asked after yet."""
 
+_PAUSE_S = 2.0
+"""A machine may stand still for so long without a task being to blame for it."""
 _LEAST_S = 0.5
 """Of work in a batch, also where less is left: it is begun, so let it be tried."""
 
@@ -409,12 +411,14 @@ class Dispatcher:
         """How long a replica may work on a task.
 
         Till its deadline, and where it has waited long, three times its estimate within the limit:
-        what was late through no fault of its own must not cost a replica. In a batch of several no
-        longer than that either, for the others have deadlines too.
+        what was late through no fault of its own must not cost a replica. In a batch of several
+        hardly longer than that either, for the others have deadlines too.
         """
-        usual_s = min(3.0 * waiting.cost_ms / 1000.0 + 1.0, self._config.time_limit_s)
+        usual_s = 3.0 * waiting.cost_ms / 1000.0 + 1.0
         left_s = waiting.deadline - now
-        return max(left_s, usual_s) if alone else min(max(left_s, _LEAST_S), usual_s)
+        if alone:
+            return max(left_s, min(usual_s, self._config.time_limit_s))
+        return min(max(left_s, _LEAST_S), usual_s + _PAUSE_S)
 
     def _finish(
         self, waiting: Waiting, outcome: AnyOutcome | None, sent_at: float, alone: bool
