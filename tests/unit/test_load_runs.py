@@ -45,10 +45,10 @@ def test_the_old_table_leaves_open_what_it_does_not_know() -> None:
 
 def test_settings_are_told_as_ratios_to_the_default() -> None:
     setting = SETTINGS[0]
-    found = {value: [Figures(10.0, 1, 20.0, 0, 100)] for value in setting.values}
-    found["0"] = [Figures(rate, 1, 40.0, 0.5, 100) for rate in (4.0, 5.0, 9.0)]
+    found = {value: [Figures(10.0, 1, 20.0, 0, 0, 100)] for value in setting.values}
+    found["0"] = [Figures(rate, 1, 40.0, 0.5, 0.25, 100) for rate in (4.0, 5.0, 9.0)]
     rows = {line.split(" | ")[0]: line for line in table(setting, found)}
-    assert rows["| 0"] == "| 0 | 5.0 | 0.50 | 1 | 40 | 2.00 | 50.0% | 100 |"
+    assert rows["| 0"] == "| 0 | 5.0 | 0.50 | 1 | 40 | 2.00 | 50.0% | 25.0% | 100 |"
 
 
 def test_an_error_of_the_simulation_has_its_sign() -> None:
