@@ -260,22 +260,28 @@ def _ready_text(host: str, port: int, settings: Settings, seconds: float) -> str
 def _drain(limit_s: float, hurry: threading.Event) -> None:
     """Have HAProxy take nothing in any more and finish what it has: its soft stop.
 
-    Serve ends HAProxy first and the replicas after it, and all that they are at is cut off.
+    Serve ends HAProxy first and the replicas after it, and all that they are at is cut off. While
+    replicas come or go Serve starts another HAProxy that takes over from the one before, so it is
+    looked for new ones until none is left.
     """
     import psutil
 
-    left: list[psutil.Process] = []
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if process.name() == "haproxy":
-                process.send_signal(signal.SIGUSR1)
-                left.append(process)
     until = monotonic() + limit_s
-    while left and monotonic() < until and not hurry.wait(_DRAIN_LOOK_S):
-        _, left = psutil.wait_procs(left, timeout=0)
+    told: set[int] = set()
+    while monotonic() < until:
+        left = False
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if process.name() == "haproxy" and process.status() != psutil.STATUS_ZOMBIE:
+                    left = True
+                    if process.pid not in told:
+                        told.add(process.pid)
+                        process.send_signal(signal.SIGUSR1)
+        if not left or hurry.wait(_DRAIN_LOOK_S):
+            return
 
 
-_DRAIN_LOOK_S = 0.05
+_DRAIN_LOOK_S = 0.1
 
 
 def _stop_serving(own: bool) -> None:

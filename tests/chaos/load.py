@@ -22,6 +22,8 @@ class Load:
     seconds: list[float] = field(default_factory=list)
     broken: int = 0
     refused: int = 0
+    lost_since: list[float] = field(default_factory=list)
+    """When those without an answer were begun, by `perf_counter`."""
 
     def wait_for_more(self, count: int, deadline_s: float = 60) -> None:
         """Until so many more answers are in."""
@@ -41,6 +43,7 @@ def load(service: Service, path: str, clients: int = 4, picture: bytes = SMALL) 
                 answer, _ = post(service, path, unique(picture))
             except (OSError, http.client.HTTPException) as error:
                 seen.broken += 1
+                seen.lost_since.append(started)
                 seen.refused += isinstance(error, ConnectionRefusedError)
                 stop.wait(0.05)
                 continue
