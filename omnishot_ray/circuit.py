@@ -36,6 +36,7 @@ class Circuit:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
+        self.fail_max = fail_max
         self._reset_timeout_s = reset_timeout_s
         self._clock = clock
         self._trying = False

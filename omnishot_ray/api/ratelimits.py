@@ -1,6 +1,5 @@
 """Rate limits: how often one caller may ask, counted here or in Redis by `limits`."""
 
-import asyncio
 from dataclasses import dataclass
 from math import floor
 from time import time
@@ -10,7 +9,8 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from omnishot_ray.circuit import CLOSED, Circuit
+from omnishot_ray.cache.breaker import Breaker
+from omnishot_ray.circuit import CLOSED
 
 _PATIENCE_S = 0.25
 _PAUSE_S = 1.0
@@ -47,9 +47,7 @@ class RateLimits:
         self._storage = _connect(redis_url) if redis_url else _Memory(window_s)
         self._limiter = SlidingWindowCounterRateLimiter(self._storage)
         self._remote = bool(redis_url)
-        self._circuit = Circuit("Redis of rate limits", fail_max=1, reset_timeout_s=_PAUSE_S)
-        self.unchecked = 0
-        """Requests let in because the storage did not answer."""
+        self._breaker = Breaker("Redis of rate limits", fail_max=1, reset_timeout_s=_PAUSE_S)
         self.policy = f'"default";q={count};w={window_s}'
         """The `RateLimit-Policy` header (draft-ietf-httpapi-ratelimit-headers-10 §3)."""
 
@@ -71,24 +69,18 @@ class RateLimits:
         """
         if not self._remote:
             return await self._count(caller)
-        with self._circuit.turn() as may:
-            if may:
-                try:
-                    async with asyncio.timeout(_PATIENCE_S):
-                        standing = await self._count(caller)
-                except Exception as fault:  # whatever the client of the storage raises
-                    self._circuit.note(fault)
-                else:
-                    self._circuit.note(None)
-                    return standing
-        self.unchecked += 1
-        return None
+        return await self._breaker.run(lambda: self._count(caller), None, _PATIENCE_S)
+
+    @property
+    def unchecked(self) -> int:
+        """Requests let in because the storage did not answer."""
+        return self._breaker.errors + self._breaker.skipped
 
     def describe_services(self) -> dict[str, dict[str, object]]:
         """The Redis that counts, if there is one, as a part of the service's health."""
         if not self._remote:
             return {}
-        state, is_closed = self._circuit.state, self._circuit.state == CLOSED
+        state, is_closed = self._breaker.state, self._breaker.state == CLOSED
         return {
             "rate-limits": {
                 "status": "ok" if is_closed else "down",

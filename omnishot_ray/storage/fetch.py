@@ -3,17 +3,20 @@
 import asyncio
 import math
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from omnishot_ray import __version__
-from omnishot_ray.circuit import Circuits
+from omnishot_ray.circuit import Circuit, Circuits
 from omnishot_ray.errors import (
     AddressRefused,
     InvalidParameters,
     Overloaded,
     SourceTooLarge,
+    StorageUnavailable,
     UpstreamFailed,
     UpstreamRefused,
     UpstreamResting,
@@ -95,6 +98,32 @@ class Fetched:
     """Where it came from in the end, after redirects."""
 
 
+@contextmanager
+def attempt(circuit: Circuit, whom: str) -> Iterator[None]:
+    """Ask somebody for a picture, unless he is left alone, and tell the circuit how it went.
+
+    Raises:
+        UpstreamResting: he failed too often lately.
+    """
+    with circuit.turn() as may:
+        if not may:
+            wait_s = max(1.0, circuit.rests_for_s)
+            raise UpstreamResting(
+                f"{whom} failed {circuit.fail_max} times in a row and is left alone; "
+                f"try again in {wait_s:.0f} s.",
+                wait_s,
+            )
+        try:
+            yield
+        except (UpstreamFailed, UpstreamTimeout, StorageUnavailable) as fault:
+            circuit.note(fault)
+            raise
+        except (UpstreamRefused, SourceTooLarge):
+            circuit.note(None)  # an answer, if not the one that was wanted
+            raise
+        circuit.note(None)
+
+
 class Fetcher:
     """Fetches by http and https from public addresses, decided on the connection itself."""
 
@@ -158,33 +187,16 @@ class Fetcher:
 
     async def _visit(self, url: "URL", deadline: float) -> "Fetched | URL":
         """What is at an address, or where it leads, unless its host is left alone."""
-        host = url.raw_host
-        circuit = self._circuits.find(f"{url.raw_host}:{url.port}")
-        with circuit.turn() as may:
-            if not may:
-                wait_s = max(1.0, circuit.rests_for_s)
-                raise UpstreamResting(
-                    f"{host} failed {self._config.fail_max} times in a row and is left alone; "
-                    f"try again in {wait_s:.0f} s.",
-                    wait_s,
-                )
+        host = str(url.raw_host)
+        circuit = self._circuits.find(f"{host}:{url.port}")
+        with attempt(circuit, host):
             try:
                 async with asyncio.timeout_at(deadline):
-                    found = await self._ask(url)
+                    return await self._ask(url)
             except TimeoutError:
-                fault = UpstreamTimeout(
+                raise UpstreamTimeout(
                     f"{host} did not send the picture within {self._config.timeout_s:g} s."
-                )
-                circuit.note(fault)
-                raise fault from None
-            except UpstreamFailed as fault:
-                circuit.note(fault)
-                raise
-            except (UpstreamRefused, SourceTooLarge):
-                circuit.note(None)
-                raise
-            circuit.note(None)
-            return found
+                ) from None
 
     async def _ask(self, url: "URL") -> "Fetched | URL":
         from aiohttp import ClientError  # noqa: PLC0415

@@ -5,15 +5,9 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 from omnishot_ray.circuit import Circuits
-from omnishot_ray.errors import (
-    SourceTooLarge,
-    StorageUnavailable,
-    UpstreamRefused,
-    UpstreamResting,
-    UpstreamTimeout,
-)
+from omnishot_ray.errors import SourceTooLarge, UpstreamRefused, UpstreamTimeout
 from omnishot_ray.storage.config import StorageConfig
-from omnishot_ray.storage.fetch import FetchConfig, Fetched, Fetcher
+from omnishot_ray.storage.fetch import FetchConfig, Fetched, Fetcher, attempt
 from omnishot_ray.storage.folders import Folder, TooLarge
 from omnishot_ray.storage.outbound import OpenSocket, Resolver
 from omnishot_ray.storage.roots import Roots
@@ -61,36 +55,16 @@ class Sources:
             return await self._fetcher.fetch(url)
         folder, path = self._roots.find(url)
         store = _store_of(url)
-        circuit = self._circuits.find(store)
-        with circuit.turn() as may:
-            if not may:
-                wait_s = max(1.0, circuit.rests_for_s)
-                raise UpstreamResting(
-                    f"{store} failed several times in a row and is left alone; "
-                    f"try again in {wait_s:.0f} s.",
-                    wait_s,
-                )
+        with attempt(self._circuits.find(store), store):
+            loop = asyncio.get_running_loop()
+            reading = loop.run_in_executor(self._threads, self._read, folder, path, url)
             try:
-                found = await self._read_within(folder, path, url)
-            except (UpstreamTimeout, StorageUnavailable) as fault:
-                circuit.note(fault)
-                raise
-            except (UpstreamRefused, SourceTooLarge):
-                circuit.note(None)
-                raise
-            circuit.note(None)
-            return found
-
-    async def _read_within(self, folder: Folder, path: str, url: str) -> Fetched:
-        loop = asyncio.get_running_loop()
-        reading = loop.run_in_executor(self._threads, self._read, folder, path, url)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await reading
-        except TimeoutError:
-            raise UpstreamTimeout(
-                f"The storage did not give the picture within {self._timeout_s:g} s."
-            ) from None
+                async with asyncio.timeout(self._timeout_s):
+                    return await reading
+            except TimeoutError:
+                raise UpstreamTimeout(
+                    f"The storage did not give the picture within {self._timeout_s:g} s."
+                ) from None
 
     def describe_services(self) -> dict[str, dict[str, object]]:
         """The hosts and the stores that were asked, as parts of the service's health."""
