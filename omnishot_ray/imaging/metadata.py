@@ -9,6 +9,7 @@ from PIL.ExifTags import IFD, Base
 
 from omnishot_ray.imaging.decode import Source
 from omnishot_ray.imaging.formats import Format
+from omnishot_ray.imaging.xmp import read_xmp_credits
 
 _CREDITS = (Base.Artist, Base.Copyright)
 
@@ -48,7 +49,7 @@ def exif_for(source: Source, policy: str) -> bytes:
     `strip` keeps nothing, `copyright` keeps author and copyright, `keep` keeps all of EXIF (GPS
     too) but the orientation, which has been applied, the thumbnail, which shows the old picture,
     and what a TIFF says of how it is stored. Where EXIF names no author or owner, IPTC or the text
-    of a PNG may.
+    of a PNG may, and else XMP.
     """
     if policy == "strip":
         return b""
@@ -96,15 +97,21 @@ def _read_credits(source: Source) -> dict[int, str]:
 
 def _read_other_credits(source: Source) -> dict[int, str]:
     info = source.image.info
-    raw: Mapping[int, bytes] = {}
+    raw: dict[int, bytes] = {}
+    packet = info.get("xmp")
+    if isinstance(packet, bytes):
+        author, rights = read_xmp_credits(packet)
+        raw = {Base.Artist: author.encode(), Base.Copyright: rights.encode()}
     if source.header.format is Format.PNG:
-        texts = {tag: info.get(name) for tag, name in _PNG_CREDITS.items()}
-        raw = {int(tag): text.encode() for tag, text in texts.items() if isinstance(text, str)}
+        for tag, name in _PNG_CREDITS.items():
+            text = info.get(name)
+            if isinstance(text, str) and text:
+                raw[tag] = text.encode()
     else:
         resources = info.get("photoshop")
         block = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
         if isinstance(block, bytes):
-            raw = read_iptc_credits(block)
+            raw |= read_iptc_credits(block)
     return {tag: text[:_MOST_TEXT].decode("latin-1") for tag, text in raw.items() if text}
 
 

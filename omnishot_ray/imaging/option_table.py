@@ -203,8 +203,8 @@ SPECS: tuple[OptionSpec, ...] = (
     ),
     OptionSpec(
         "metadata",
-        "What of the metadata stays: nothing, author and copyright (from EXIF, else from IPTC or a "
-        "PNG's text), or all of EXIF. GPS goes unless `keep`; XMP and IPTC always go.",
+        "What of the metadata stays: nothing, author and copyright (from EXIF, else from IPTC, a "
+        "PNG's text or XMP), or all of EXIF. GPS goes unless `keep`; XMP and IPTC always go.",
         "copyright",
         "string",
         choices=METADATA_CHOICES,

@@ -891,6 +891,36 @@ def test_who_owns_a_press_photo_is_told() -> None:
     assert exif_of(make(with_iptc(plain, *records), metadata="strip", format="jpeg").data) == {}
 
 
+XMP = b"""<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:secret="urn:x" secret:note="SECRET"><dc:rights>
+ <rdf:Alt><rdf:li xml:lang="x-default">\xc2\xa9 Ada</rdf:li></rdf:Alt></dc:rights>
+</rdf:Description></rdf:RDF>"""
+
+
+@pytest.mark.parametrize("format", [*WITH_EXIF, Format.TIFF])
+@pytest.mark.parametrize("owner", ["", "Somebody"])
+def test_who_owns_a_picture_is_told_by_its_xmp(format: Format, owner: str) -> None:
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    exif = Image.Exif()
+    if owner:
+        exif[COPYRIGHT] = owner
+    extra = {"pnginfo": text} if format is Format.PNG else {"xmp": XMP}
+    if format is Format.TIFF:
+        tags = ImageFileDirectory_v2()
+        tags[700] = XMP
+        if owner:
+            tags[COPYRIGHT] = owner
+        extra = {"tiffinfo": tags}
+    else:
+        extra["exif"] = exif
+    data = encode(scene(40, 30), format.value.upper(), **extra)
+    made = make(data, width=20, format="jpeg").data
+    assert exif_of(made) == {COPYRIGHT: owner or "© Ada".encode().decode("latin-1")}
+    assert b"SECRET" not in made
+    assert exif_of(make(data, width=20, format="jpeg", metadata="strip").data) == {}
+
+
 @given(block=st.binary(max_size=60))
 def test_a_damaged_block_of_iptc_does_no_harm(block: bytes) -> None:
     for start in (b"", b"\x1c\x02\x50", b"\x1c\x02\x74\x00\x01a"):
