@@ -8,7 +8,7 @@ waits in one queue and is pulled in batches whenever a replica is free; nothing 
 import asyncio
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter, time
@@ -135,7 +135,10 @@ _AT_TIMES = 2.0
 
 
 class Dispatcher:
-    """The `Optimizer` of a gateway, one of `gateways`."""
+    """The `Optimizer` of a gateway, one of `gateways`.
+
+    `clock` counts seconds from anywhere, as fast as those of the event loop.
+    """
 
     def __init__(
         self,
@@ -146,8 +149,10 @@ class Dispatcher:
         gateway_id: str = "",
         metrics: Metrics | None = None,
         gateways: int = 1,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._pool = pool
+        self._clock = clock
         self._gateways = gateways
         self._metrics = metrics
         self._config = config
@@ -159,8 +164,8 @@ class Dispatcher:
         self._queue = TaskQueue(config.queue)
         self._batches: set[asyncio.Task[None]] = set()
         self._poll: asyncio.TimerHandle | None = None
-        self._overload = Overload(config.overload, perf_counter)
-        self._drain = DrainRate(perf_counter)
+        self._overload = Overload(config.overload, clock)
+        self._drain = DrainRate(clock)
         self._latencies, self._arrivals = Latencies(), Arrivals()
         self._judged: LRUCache[object, tuple[Header, float]] = LRUCache(_JUDGED_MAX)
 
@@ -171,7 +176,7 @@ class Dispatcher:
             if self._is_prompt(task, header, cost_ms):
                 note_lane("loop")
                 return run_task(task, self._limits, header)
-            deadline = perf_counter() + self._config.time_limit_s
+            deadline = self._clock() + self._config.time_limit_s
             if self._fits_inline(task, header, cost_ms):
                 note_lane("inline")
                 async with asyncio.timeout(self._config.time_limit_s):
@@ -208,7 +213,7 @@ class Dispatcher:
 
     def report_load(self) -> GatewayLoad:
         """What waits here, for the autoscaler."""
-        now = perf_counter()
+        now = self._clock()
         return GatewayLoad(
             self._gateway_id,
             queued_ms=self._queue.waiting_ms,
@@ -258,10 +263,10 @@ class Dispatcher:
     async def _run_inline(
         self, task: Task[Made], header: Header, cost_ms: float
     ) -> Made | OmnishotError:
-        enqueued_at = perf_counter()
+        enqueued_at = self._clock()
 
         def work() -> Made | OmnishotError:
-            started_at = perf_counter()
+            started_at = self._clock()
             return _timed(run_task(task, self._limits, header), started_at - enqueued_at)
 
         def forget(_: object) -> None:
@@ -302,7 +307,7 @@ class Dispatcher:
         self, task: Task[Made], cost_ms: float, deadline: float
     ) -> Made | OmnishotError:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        now = perf_counter()
+        now = self._clock()
         waiting = Waiting(task, cost_ms, outcome, now, deadline)
         self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
@@ -317,7 +322,7 @@ class Dispatcher:
 
     def _places(self) -> int:
         each = self._config.batches_per_replica
-        offered = self._arrivals.cores(perf_counter())
+        offered = self._arrivals.cores(self._clock())
         return count_places(self._pool.replicas, self._gateways, each, offered)
 
     def _pump(self) -> None:
@@ -338,7 +343,7 @@ class Dispatcher:
     def _shed(self) -> None:
         """Turn away who has to go because the line stands."""
         line_ms = self._queue.waiting_ms
-        gone = self._queue.shed(perf_counter())
+        gone = self._queue.shed(self._clock())
         if gone:
             wait_s = line_ms / 1000.0 / self._drain.per_ms(self._pool.replicas)
             for waiting in gone:
@@ -349,7 +354,7 @@ class Dispatcher:
 
         One that has not waited is tried: an estimate may be wrong.
         """
-        now = perf_counter()
+        now = self._clock()
         has_waited = now - waiting.enqueued_at > _PROMPT_S
         if not has_waited or now + waiting.cost_ms / 2000.0 < waiting.deadline:
             return False
@@ -365,7 +370,7 @@ class Dispatcher:
         self._pump()
 
     async def _run_batch(self, batch: Sequence[Waiting]) -> None:
-        sent_at = perf_counter()
+        sent_at = self._clock()
         alone = len(batch) == 1
         limits_s = [self._limit_s(waiting, sent_at, alone) for waiting in batch]
         tasks = [waiting.task for waiting in batch]
@@ -402,7 +407,7 @@ class Dispatcher:
                 tasks=len(batch),
                 bytes_in=sum(len(waiting.task.data) for waiting in batch),
                 cost_ms=sum(waiting.cost_ms for waiting in batch),
-                took_ms=(perf_counter() - sent_at) * 1000.0,
+                took_ms=(self._clock() - sent_at) * 1000.0,
                 failed=failed,
             )
         )
@@ -427,9 +432,9 @@ class Dispatcher:
             self._queue.push_back(waiting)
             return
         if isinstance(outcome, TaskTimeout) and not alone:
-            # It has the rest of its time, by itself.
+            # It has the rest of its time, by itself, behind those whom it has kept waiting.
             waiting.deaths += 1
-            self._queue.push_back(waiting)
+            self._queue.push_back(waiting, later_s=self._clock() - sent_at)
             return
         if isinstance(outcome, TaskTimeout):
             logger.warning("work was stopped at its limit", extra=_request_ids([waiting]))
@@ -437,7 +442,7 @@ class Dispatcher:
             outcome = self._timed_out()
         elif waiting.deaths and self._quarantine:
             self._quarantine.clear(waiting.task.digest)
-        now = perf_counter()
+        now = self._clock()
         self._latencies.note((now - waiting.enqueued_at) * 1000.0, now)
         _settle(waiting, _timed(outcome, sent_at - waiting.enqueued_at))
 

@@ -178,8 +178,13 @@ class TaskQueue:
         self._heap = kept[::-1]  # in order, which is a heap
         return gone
 
-    def push_back(self, waiting: Waiting) -> None:
-        """Return a task to the place it had: it has waited already, and is never shed."""
+    def push_back(self, waiting: Waiting, later_s: float = 0.0) -> None:
+        """Return a task to the place it had, or `later_s` seconds behind it.
+
+        It has waited already, and is never shed.
+        """
+        seconds, number = waiting.rank
+        waiting.rank = (seconds + later_s, number)
         self._add(waiting)
 
     def _add(self, waiting: Waiting) -> None:
