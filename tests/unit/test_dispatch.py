@@ -519,10 +519,12 @@ async def test_a_task_that_was_stopped_costs_its_own_answer_only() -> None:
     both = await nth_batch(pool, 2)
     assert (both.names, all(limit < 4 for limit in both.limits_s)) == ("bc", True)
     both.answer(TaskTimeout("stopped"), None)
-    again = await nth_batch(pool, 3)
+    mate = await nth_batch(pool, 3)
+    assert mate.names == "c"  # it has been kept waiting
+    mate.succeed()
+    again = await nth_batch(pool, 4)
     assert (again.names, again.limits_s[0] > 9) == ("b", True)  # the rest of its time, alone
     again.answer(TaskTimeout("stopped"))
-    (await nth_batch(pool, 4)).succeed()
     done, stopped, retried = await asyncio.gather(*running)
     assert is_made(done)
     assert isinstance(stopped, TaskTimeout)
