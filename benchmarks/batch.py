@@ -1,7 +1,7 @@
 """`omnishot batch` beside its own engine, a Pillow script, a sharp script and img2dataset.
 
     python -m benchmarks.batch [--count 2000] [--rounds 3] [--widths 400 … | --platforms NAME …]
-        [--effort 4] [--to folder] > FILE.md
+        [--effort 4] [--to folder] [--workers 2] > FILE.md
 
 One tar of 1-megapixel JPEGs, each with bytes of its own; renditions of the same widths, format and
 quality of each, written to files (img2dataset makes one alone; ours to what `--to` says). Platforms
@@ -9,8 +9,9 @@ are made by ours and its engine only. They take turns, in every second round the
 each the median is shown, and of the ratios those within a round. `whole` counts from the start of
 the command to its end, `work` without the start of Ray or the interpreter (ours: from the first
 picture read to the last one made; scripts time themselves).
-The engine is `process` on pictures in memory, in as many processes as there are cores, each with
-the settings of malloc that a worker's has.
+The engine is `process` on pictures in memory, in as many processes as there are workers, each with
+the settings of malloc that a worker's has. Workers are as many as cores, so Ray's own processes
+share their cores; with one less they have one for themselves, as good as on a machine of many.
 """
 
 import argparse
@@ -250,25 +251,26 @@ def main() -> None:
     wanted.add_argument("--platforms", nargs="+", choices=PLATFORMS, default=[], metavar="NAME")
     parser.add_argument("--effort", type=int, default=4)
     parser.add_argument("--to", choices=OUTPUT_KINDS, default="folder")
+    parser.add_argument("--workers", type=int, help="default: one for each core")
     parser.add_argument("--without-peers", action="store_true", help="ours and its engine alone")
     parser.add_argument("--folder", type=Path, help="where to work; default a temporary folder")
     given = parser.parse_args()
-    cores = len(os.sched_getaffinity(0))
+    workers = given.workers or len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-        _compare(Path(folder), given, cores)
+        _compare(Path(folder), given, workers)
 
 
-def _compare(folder: Path, given: argparse.Namespace, cores: int) -> None:
+def _compare(folder: Path, given: argparse.Namespace, workers: int) -> None:
     number, rounds, widths = given.count, given.rounds, given.widths
     variants = variants_of(widths, given.effort, given.platforms)
     archive = folder / "pictures.tar"
     make_archive(archive, number)
     contestants: dict[str, Callable[[Path], Measured]] = {
-        "engine alone": lambda _: run_engine(archive, variants, cores),
-        "omnishot batch": lambda out: run_ours(archive, out, variants, cores, given.to),
+        "engine alone": lambda _: run_engine(archive, variants, workers),
+        "omnishot batch": lambda out: run_ours(archive, out, variants, workers, given.to),
     }
     if not (given.without_peers or given.platforms):
-        contestants |= _peers(archive, widths, cores)
+        contestants |= _peers(archive, widths, workers)
     runs: dict[str, list[Measured]] = {name: [] for name in contestants}
     for number_of_round in range(rounds):
         for name, run in list(contestants.items())[:: -1 if number_of_round % 2 else 1]:
@@ -284,7 +286,7 @@ def _compare(folder: Path, given: argparse.Namespace, cores: int) -> None:
         f"{number} JPEGs of {SIDE[0]}×{SIDE[1]} in a tar of {archive.stat().st_size / 1e6:.0f} MB "
         f"→ {', '.join(given.platforms) or f'{_listed(widths)} px'} as JPEG, quality {QUALITY}, "
         f"effort {given.effort}, to {given.to}; "
-        f"median of {rounds} rounds, {cores} cores.\n"
+        f"median of {rounds} rounds, {workers} workers.\n"
     )
     ours = [one.work for one in runs["omnishot batch"]]
     print("| | work, s | whole, s | pictures/s | bytes each | omnishot / it | worker, MB |")
