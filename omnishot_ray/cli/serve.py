@@ -261,27 +261,28 @@ def _drain(limit_s: float, hurry: threading.Event) -> None:
     """Have HAProxy take nothing in any more and finish what it has: its soft stop.
 
     Serve ends HAProxy first and the replicas after it, and all that they are at is cut off. While
-    replicas come or go Serve starts another HAProxy that takes over from the one before, so it is
-    looked for new ones until none is left.
+    replicas come or go Serve starts another HAProxy that takes over from the one before, and one
+    that is starting may miss the signal. So each is told again until none is left, which two looks
+    in a row have to find: between them what was forked has got its name.
     """
     import psutil
 
     until = monotonic() + limit_s
-    told: set[int] = set()
+    gone = 0
     while monotonic() < until:
         left = False
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if process.name() == "haproxy" and process.status() != psutil.STATUS_ZOMBIE:
                     left = True
-                    if process.pid not in told:
-                        told.add(process.pid)
-                        process.send_signal(signal.SIGUSR1)
-        if not left or hurry.wait(_DRAIN_LOOK_S):
+                    process.send_signal(signal.SIGUSR1)
+        gone = 0 if left else gone + 1
+        if gone == _DRAIN_LOOKS or hurry.wait(_DRAIN_LOOK_S):
             return
 
 
 _DRAIN_LOOK_S = 0.1
+_DRAIN_LOOKS = 2
 
 
 def _stop_serving(own: bool) -> None:

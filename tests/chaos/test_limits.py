@@ -142,6 +142,7 @@ def test_nothing_is_lost_or_left_when_the_service_is_told_to_end(tmp_path: Path)
     assert service.process.returncode == 0
     # What had come is answered; who comes later is not let in.
     assert [since for since in seen.lost_since if since < told_at] == []
+    assert seen.broken == seen.refused
     assert set(seen.statuses[:cut]) == {200}
     assert set(seen.statuses) <= {200, 503}
     assert seen.refused
