@@ -20,6 +20,9 @@ from omnishot_ray.imaging.geometry import Box
 
 SEARCHED_SIDE = 320
 """Long side in pixels at which `gravity=face` looks: faces from a 25th of it on are found."""
+GLANCED_SIDE = 96
+"""The same for `attention`. The network works on multiples of 32: 0.8 ms here and 1.6 at 97 pixels,
+which keeps as many subjects."""
 
 _CONFIDENCE = 65
 """Of 100. Over 46 pictures nothing but faces, a dog's among them, came above 60 at 320 pixels."""

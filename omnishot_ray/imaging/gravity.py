@@ -28,7 +28,7 @@ from PIL import Image
 
 from omnishot_ray.imaging.geometry import Box, Crop, Size
 
-ANALYSED_SIDE = 128
+ANALYSED_SIDE = 112
 """Long side of the small copy in pixels."""
 
 Profile = NDArray[np.float64]

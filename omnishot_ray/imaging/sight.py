@@ -5,7 +5,12 @@ from dataclasses import dataclass, field, replace
 from PIL import Image
 
 from omnishot_ray.imaging.color import to_srgb
-from omnishot_ray.imaging.faces import SEARCHED_SIDE, detector_present, find_heads
+from omnishot_ray.imaging.faces import (
+    GLANCED_SIDE,
+    SEARCHED_SIDE,
+    detector_present,
+    find_heads,
+)
 from omnishot_ray.imaging.geometry import Box, Crop, Orientation, Plan, Size
 from omnishot_ray.imaging.gravity import ANALYSED_SIDE, Interest, attend, find_interest, small_copy
 from omnishot_ray.imaging.options import Options
@@ -61,21 +66,26 @@ class Sight:
 
     def _attention(self, rotate: int) -> Interest:
         small = self._small(ANALYSED_SIDE, rotate)
-        return find_interest(small, find_heads(small))
+        return find_interest(small, _heads(small_copy(small, GLANCED_SIDE), small))
 
     def _faces(self, rotate: int) -> Interest | None:
         if not detector_present():
             return None
         searched = self._small(SEARCHED_SIDE, rotate)
         small = small_copy(searched)
-        scale_x, scale_y = small.width / searched.width, small.height / searched.height
-        heads = [
-            Box(left * scale_x, top * scale_y, right * scale_x, bottom * scale_y)
-            for left, top, right, bottom in find_heads(searched)
-        ]
+        heads = _heads(searched, small)
         return find_interest(small, heads) if heads else None
 
     def _small(self, side: int, rotate: int) -> Image.Image:
         """A small copy as the rendition will show it: upright, turned, in sRGB."""
         small = small_copy(self.image, side)
         return to_srgb(turn(small, self.orientation.then_rotated(rotate)), self.icc_profile)
+
+
+def _heads(searched: Image.Image, shown: Image.Image) -> list[Box]:
+    """The heads in one copy of a picture, in pixels of another."""
+    x, y = shown.width / searched.width, shown.height / searched.height
+    return [
+        Box(left * x, top * y, right * x, bottom * y)
+        for left, top, right, bottom in find_heads(searched)
+    ]
