@@ -46,7 +46,11 @@ def main() -> int:
     if not given.without_service and shutil.which("wrk") is None:
         print("wrk is not on the PATH (Debian: apt-get install wrk)", file=sys.stderr)
         return 3
-    baseline = read_baseline(given.against)
+    try:
+        baseline = read_baseline(given.against)
+    except (ValueError, AttributeError, TypeError):
+        print(f"{given.against.name} is no baseline of runs of the guard", file=sys.stderr)
+        return 3
     if not given.baseline and len(baseline) < LEAST_RUNS:
         print(
             f"{given.against.name} has {len(baseline)} of at least {LEAST_RUNS} runs: run "
@@ -72,8 +76,10 @@ def main() -> int:
 
 
 def read_baseline(path: Path) -> list[dict[str, Any]]:
-    """Its runs; none where there is no file."""
+    """Its runs; none where there is no file. Raises what comes of a file that is something else."""
     runs: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    if not all({"commit", "date", "machine", "rows"} <= run.keys() for run in runs):
+        raise ValueError("these are no runs of the guard")
     return runs
 
 

@@ -4,6 +4,7 @@ Reads the runs of the guard (history.jsonl) and the comparisons with Express + s
 (express_sharp_*.json), and writes history.md with a plot of each.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -114,4 +115,5 @@ def _table(points: Sequence[Point]) -> list[str]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     write()

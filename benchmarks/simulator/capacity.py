@@ -1,8 +1,8 @@
 """What clusters carry, by simulation: `python -m benchmarks.simulator.capacity [--quick]`.
 
 Writes docs/capacity.md and its plots. Takes about ten minutes of one core; the seeds are fixed, so
-the page changes only with the model, the cost model and the settings. `--times FILE` takes service
-times that `benchmarks.simulator.validate` has measured instead of the cost model's.
+the page changes only with the model, the settings and the service times, which are those that
+`benchmarks.simulator.validate` has measured last, unless `--times` names others.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
 
 PAGE = ROOT / "docs" / "capacity.md"
 IMAGES = ROOT / "docs" / "images"
+TIMES = ROOT / "benchmarks" / "results" / "service_times.json"
 NODE_CORES = 8
 CORES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
@@ -272,9 +273,9 @@ def capacity_plot(rows: Sequence[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a look; writes nothing")
-    parser.add_argument("--times", type=Path, help="measured service times")
+    parser.add_argument("--times", type=Path, default=TIMES, help="measured service times")
     given = parser.parse_args()
-    times = read_times(given.times).without_load() if given.times else Times()
+    times = read_times(given.times).without_load()
     mix = without(MIXES["usual"], {"job"})
     traffic = Traffic(drawn_library(), replace(mix, reuse=0.0))
     rows = []
