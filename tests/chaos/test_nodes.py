@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from statistics import median
 
 import pytest
 
@@ -83,6 +84,13 @@ def lost(*seen: Load) -> int:
     return sum(one.broken + sum(status != 200 for status in one.statuses) for one in seen)
 
 
+def pace(seen: Load, count: int = 100) -> float:
+    """Answers a second."""
+    started = time.monotonic()
+    seen.wait_for_more(count)
+    return count / (time.monotonic() - started)
+
+
 @pytest.mark.timeout(240)
 def test_a_killed_node_costs_what_its_gateway_held(nodes: Nodes) -> None:
     there = nodes.said[0]["nodes"]
@@ -91,21 +99,23 @@ def test_a_killed_node_costs_what_its_gateway_held(nodes: Nodes) -> None:
     with load(nodes, THUMBNAIL, CLIENTS) as cheap, load(nodes, POOLED, CLIENTS) as dear:
         cheap.wait_for_more(50)
         dear.wait_for_more(10)
+        before = median(pace(cheap) for _ in range(3))
         assert lost(cheap, dear) == 0
         nodes.ask("kill 0", "killed")
         cheap.wait_for_more(100)
         dear.wait_for_more(10)
         at_once = lost(cheap, dear)
-        assert at_once <= 2 * CLIENTS, "no client loses more than the request that it had there"
+        # HAProxy gives the two gateways as many each, or one of them one more.
+        assert at_once <= CLIENTS + 1, "more than the gateway held"
         cheap.wait_for_more(200)
         dear.wait_for_more(10)
         assert lost(cheap, dear) == at_once, "later nothing is lost"
         nodes.ask("add", "added")
         wait_for(lambda: is_back(nodes), 90, "a gateway and a Resizer on the new node")
-        started = time.monotonic()
         dear.wait_for_more(20)
+        # In the best of some rounds, for the machine has quick and slow ones.
+        assert any(pace(cheap) > 0.8 * before for _ in range(10)), "it does not recover"
         assert lost(cheap, dear) == at_once
-        assert time.monotonic() - started < 60
 
 
 def is_back(nodes: Nodes) -> bool:
