@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 _LAST_WORDS_S = 0.2
 """How long a replica that has to go lives on, so that its answer gets out."""
 
+_UNWANTED_S = 2.0
+"""How long work goes on that nobody waits for any more: a job that was cancelled, a gateway that
+died. Most of it is done by then, and a new process takes longer to start."""
+
 _BACKSTOP_S = 1.0
 """How long past a limit the event loop may take to act before the process is ended without it:
 native code that keeps the interpreter lock stops the loop too."""
@@ -48,6 +52,7 @@ class Resizer:
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._engine = asyncio.Lock()
+        self._at_work: asyncio.Task[AnyOutcome | Undelivered | None] | None = None
         self._is_ending = False
         self._book = LoadBook()
 
@@ -62,14 +67,12 @@ class Resizer:
         outcomes: list[AnyOutcome | Undelivered | None] = []
         with self._book.batch(len(batch)):
             for item, limit_s in zip(batch, time_limits_s, strict=True):
-                async with self._engine:
-                    task = await _unpacked(item)
-                    if task is None:
-                        outcomes.append(Undelivered())
-                    else:
-                        outcomes.append(
-                            None if self._is_ending else await self._work(task, limit_s)
-                        )
+                turn = asyncio.create_task(self._turn(item, limit_s))
+                try:
+                    outcomes.append(await asyncio.shield(turn))
+                except asyncio.CancelledError:
+                    self._abandon(turn)
+                    raise
         return outcomes
 
     async def report(self, load: GatewayLoad) -> None:
@@ -84,6 +87,18 @@ class Resizer:
         """Answer `ok`."""
         return "the replica is about to be replaced" if self._is_ending else "ok"
 
+    async def _turn(
+        self, item: AnyTask | Parcel, limit_s: float
+    ) -> AnyOutcome | Undelivered | None:
+        async with self._engine:
+            task = await _unpacked(item)
+            if task is None:
+                return Undelivered()
+            if self._is_ending:
+                return None
+            self._at_work = asyncio.current_task()
+            return await self._work(task, limit_s)
+
     async def _work(self, task: AnyTask, limit_s: float) -> AnyOutcome:
         loop = asyncio.get_running_loop()
         # Runs in a thread of C that needs no interpreter lock, and ends the process.
@@ -96,9 +111,26 @@ class Resizer:
             return outcome
         told = {"request_id": task.request_id}
         logger.error("work is over its %.1f s; this replica ends", limit_s, extra=told)
-        self._is_ending = True
-        loop.call_later(_LAST_WORDS_S, os._exit, 1)
+        self._end()
         return TaskTimeout("The work was stopped at its time limit.")
+
+    def _abandon(self, turn: "asyncio.Task[AnyOutcome | Undelivered | None]") -> None:
+        """Nobody waits for it. The thread cannot be stopped, and keeps the others waiting."""
+
+        def check() -> None:
+            if not turn.done():
+                logger.warning("work that nobody waits for goes on; this replica ends")
+                self._end()
+                turn.cancel()  # so that those behind it are told
+
+        if self._at_work is turn:
+            asyncio.get_running_loop().call_later(_UNWANTED_S, check)
+        else:
+            turn.cancel()
+
+    def _end(self) -> None:
+        self._is_ending = True
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, os._exit, 1)
 
 
 async def _unpacked(item: AnyTask | Parcel) -> AnyTask | None:

@@ -121,6 +121,40 @@ def test_a_task_over_its_limit_ends_the_replica_and_harms_no_other() -> None:
     assert lived_s < 30
 
 
+def test_work_that_nobody_waits_for_ends_soon_and_takes_nobody_along() -> None:
+    code, said, lived_s = run_replica(
+        """
+    unwanted = asyncio.create_task(resizer.process([TimedTask(60)], [50]))
+    await asyncio.sleep(0.2)
+    behind = asyncio.create_task(resizer.process([TimedTask(0)], [0.5]))
+    gone = asyncio.create_task(resizer.process([TimedTask(60)], [50]))
+    await asyncio.sleep(0.2)
+    unwanted.cancel()
+    gone.cancel()
+    print([type(one).__name__ for one in await behind])
+    print(await resizer.ping(), flush=True)
+"""
+    )
+    assert said == ["['NoneType']", "the replica is about to be replaced"]
+    assert code == 1
+    assert lived_s < 30
+
+
+def test_a_replica_lives_when_unwanted_work_is_done_soon() -> None:
+    code, said, _ = run_replica(
+        """
+    unwanted = asyncio.create_task(resizer.process([TimedTask(0.5)], [50]))
+    await asyncio.sleep(0.1)
+    unwanted.cancel()
+    print([type(one).__name__ for one in await resizer.process([TimedTask(0)], [0.2])])
+    await asyncio.sleep(3)
+    print("alive", flush=True)
+    sys.exit(7)
+"""
+    )
+    assert (code, said) == (7, ["['Result']", "alive"])
+
+
 def test_a_replica_ends_though_native_code_keeps_the_interpreter_lock() -> None:
     code, said, lived_s = run_replica(
         "await resizer.process([TimedTask(60, keeps_lock=True)], [0.2])"
