@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter, time
@@ -84,17 +85,13 @@ class Jobs:
         self._check(new)
         now = time()
         reserved = self._key(key, new.user_id, (new,))
-        try:
-            if reserved:
-                await self._threads.run(partial(self._store.reserve, reserved, now))
+        async with self._at_work(reserved, now):
             job = await self._job(new, now)
             if made is not None and not new.output:
                 job = await self._with_results(job, made, now)
             return await self._threads.run(
                 partial(self._store.submit, job, now, dedupe=new.dedupe, key=reserved)
             )
-        except KeyReused as reused:
-            raise _refused(reused) from None
 
     async def submit_batch(self, news: Sequence[NewJob], key: str = "") -> tuple[Batch, bool]:
         """Take many in at once, all or none; the runner puts them in line in chunks.
@@ -107,9 +104,7 @@ class Jobs:
         user_id = news[0].user_id
         reserved = self._key(key, user_id, news)
         batch_id = model.new_id(now)
-        try:
-            if reserved:
-                await self._threads.run(partial(self._store.reserve, reserved, now))
+        async with self._at_work(reserved, now):
             made = await asyncio.gather(*(self._job(new, now) for new in news))
             # A millisecond apart, so that they sort as they were given.
             jobs = [
@@ -120,8 +115,6 @@ class Jobs:
             taken, created = await self._threads.run(
                 partial(self._store.submit_batch, batch, now, reserved)
             )
-        except KeyReused as reused:
-            raise _refused(reused) from None
         if created:
             # The first chunk at once; a runner finds the rest even if this process ends here.
             await self._threads.run(partial(self._store.enqueue, batch_id, now))
@@ -228,6 +221,24 @@ class Jobs:
         self._store.close()
         await self._sources.close()
         await self._webhooks.close()
+
+    @asynccontextmanager
+    async def _at_work(self, key: Key | None, now: float) -> AsyncIterator[None]:
+        """Keep others with the same `Idempotency-Key` out meanwhile; what is refused frees it.
+
+        Raises `KeyInFlight`, `KeyMismatch`.
+        """
+        try:
+            if key:
+                await self._threads.run(partial(self._store.reserve, key, now))
+            yield
+        except KeyReused as reused:
+            raise _refused(reused) from None
+        except Exception:
+            if key:
+                with suppress(StorageUnavailable):
+                    await self._threads.run(partial(self._store.release, key))
+            raise
 
     def _check(self, new: NewJob) -> None:
         """What is wrong without asking anybody else."""

@@ -195,6 +195,16 @@ class Store(ABC):
 
         self._transact(work)
 
+    def release(self, key: Key) -> None:
+        """Say that the request with this key has come to nothing: it may be sent again, mended."""
+
+        def work(rows: Rows) -> None:
+            known = rows.key(key.name)
+            if known and not known.job_id and known.fingerprint == key.fingerprint:
+                rows.put_key(replace(known, at=0.0), _PENDING_S)
+
+        self._transact(work)
+
     def update(self, job_id: str, change: Change) -> Job:
         """Change a job, and return it changed. Raises `UnknownJob`, and what `change` raises."""
 

@@ -300,6 +300,15 @@ def test_idempotency_key(client: CheckedClient) -> None:
     assert_problem(send("x" * 300), 400, "invalid-parameters", "Idempotency-Key")
 
 
+def test_a_request_that_was_refused_may_be_mended_and_sent_with_its_key(
+    client: CheckedClient,
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    wrong = {"source": {"upload": "0" * 64}, "variants": TWO}
+    assert client.post("/api/jobs", json=wrong, headers=headers).status_code == 400
+    assert client.post("/api/jobs", json=body(), headers=headers).status_code == 202
+
+
 def test_a_key_that_is_at_work_with_another_payload(
     client: CheckedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,20 @@ def test_an_idempotency_key_names_one_job(store: Store) -> None:
     assert store.submit(a_job(4), NOW + 90_000, key=key).created, "it is forgotten after a day"
 
 
+def test_a_request_that_came_to_nothing_frees_its_key(store: Store) -> None:
+    key = Key("me:k", "payload")
+    store.reserve(key, NOW)
+    store.release(replace(key, fingerprint="other"))  # not theirs
+    with pytest.raises(KeyReused):
+        store.reserve(replace(key, fingerprint="other"), NOW)
+    store.release(key)
+    store.reserve(replace(key, fingerprint="other"), NOW)
+    assert store.submit(a_job(1), NOW, key=replace(key, fingerprint="other")).created
+    store.release(replace(key, fingerprint="other"))
+    again = store.submit(a_job(2), NOW, key=replace(key, fingerprint="other"))
+    assert not again.created, "what came to something stays"
+
+
 def test_a_request_that_never_ended_blocks_its_key_for_a_minute(store: Store) -> None:
     store.reserve(Key("k", "one"), NOW)
     store.reserve(Key("k", "two"), NOW + 61)
