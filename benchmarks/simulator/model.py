@@ -24,7 +24,7 @@ from omnishot_ray.load.traffic import Ask, Traffic
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
 from omnishot_ray.serving.census import Place, measure_distances
 from omnishot_ray.serving.dispatch import DispatchConfig, count_places
-from omnishot_ray.serving.load import Arrivals, Latencies
+from omnishot_ray.serving.load import Arrivals, Latencies, Stretch
 from omnishot_ray.serving.overload import DrainRate, Overload
 from omnishot_ray.serving.queue import TaskQueue, Waiting
 from omnishot_ray.serving.scaling import AutoscaleConfig
@@ -136,7 +136,7 @@ class _Gateway:
         self.out: dict[_Replica, int] = {}
         self.overload = Overload(service.config.overload, self.now_s)
         self.drain = DrainRate(self.now_s)
-        self.latencies, self.arrivals = Latencies(), Arrivals()
+        self.latencies, self.arrivals, self.stretch = Latencies(), Arrivals(), Stretch()
         self.cache: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.made: OrderedDict[tuple[str, int], float] = OrderedDict()
         self._known: tuple[list[_Replica], list[_Gateway]] = [], []
@@ -249,7 +249,7 @@ class _Gateway:
     def _places(self) -> int:
         service = self.service
         each = service.config.batches_per_replica
-        offered = self.arrivals.cores(self.now_s())
+        offered = self.arrivals.cores(self.now_s()) * self.stretch.times
         return count_places(len(service.replicas), len(service.gateways), each, offered)
 
     def pump(self) -> None:
@@ -280,7 +280,7 @@ class _Gateway:
         return self._turns
 
     def _run_batch(self, replica: _Replica, batch: Sequence[Waiting]) -> Iterator[Any]:
-        times = self.service.times
+        times, sent_at = self.service.times, self.now_s()
         yield from self.loop.run(times.hop_ms)
         yield from replica.thread.run(times.hop_far_ms)
         for waiting in batch:
@@ -288,8 +288,11 @@ class _Gateway:
                 task: _Work = waiting.task  # type: ignore[assignment]
                 yield from replica.thread.run(task.takes_ms, task.calm)
         self.out[replica] -= 1
-        self.drain.end(sum(waiting.cost_ms for waiting in batch))
+        cost_ms = sum(waiting.cost_ms for waiting in batch)
+        self.drain.end(cost_ms)
         now_s = self.now_s()
+        hop_ms = self.service.config.queue.hop_ms
+        self.stretch.note(cost_ms + hop_ms, (now_s - sent_at) * 1000.0)
         for waiting in batch:
             outcome = waiting.outcome.event  # type: ignore[attr-defined]
             if replica.node.alive:

@@ -31,7 +31,7 @@ from omnishot_ray.metrics.notes import note_lane
 from omnishot_ray.metrics.query import Metrics
 from omnishot_ray.metrics.samples import BatchSample, GaugeSample
 from omnishot_ray.protocol import AnyOutcome, AnyTask, Made, Task, run_task, with_queue_time
-from omnishot_ray.serving.load import Arrivals, GatewayLoad, Latencies
+from omnishot_ray.serving.load import Arrivals, GatewayLoad, Latencies, Stretch
 from omnishot_ray.serving.overload import DrainRate, Overload, OverloadConfig
 from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
 
@@ -166,7 +166,7 @@ class Dispatcher:
         self._poll: asyncio.TimerHandle | None = None
         self._overload = Overload(config.overload, clock)
         self._drain = DrainRate(clock)
-        self._latencies, self._arrivals = Latencies(), Arrivals()
+        self._latencies, self._arrivals, self._stretch = Latencies(), Arrivals(), Stretch()
         self._judged: LRUCache[object, tuple[Header, float]] = LRUCache(_JUDGED_MAX)
 
     async def optimize(self, task: Task[Made]) -> Made | OmnishotError:
@@ -322,7 +322,8 @@ class Dispatcher:
 
     def _places(self) -> int:
         each = self._config.batches_per_replica
-        offered = self._arrivals.cores(self._clock())
+        # What takes twice as long keeps twice as many replicas busy.
+        offered = self._arrivals.cores(self._clock()) * self._stretch.times
         return count_places(self._pool.replicas, self._gateways, each, offered)
 
     def _pump(self) -> None:
@@ -386,6 +387,8 @@ class Dispatcher:
             for waiting in batch:
                 _settle(waiting, InternalError("The engine failed on this task; it is logged."))
         else:
+            estimated_ms = sum(waiting.cost_ms for waiting in batch) + self._config.queue.hop_ms
+            self._stretch.note(estimated_ms, (self._clock() - sent_at) * 1000.0)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 self._finish(waiting, outcome, sent_at, alone)
         finally:

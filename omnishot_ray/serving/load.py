@@ -150,6 +150,25 @@ class Arrivals:
             self._sum_ms = 0.0  # sums of floats drift
 
 
+class Stretch:
+    """How many times as long as was estimated batches are out, of late; 1 at least.
+
+    More where Resizers have the batches of other gateways too, or others have their cores.
+    """
+
+    def __init__(self) -> None:
+        self.times = 1.0
+
+    def note(self, estimated_ms: float, took_ms: float) -> None:
+        """Take note of a batch that came back."""
+        times = max(1.0, took_ms / max(estimated_ms, 1.0))
+        self.times += _NEWEST * (times - self.times)
+
+
+_NEWEST = 0.1
+"""The share of the last batch: of the last twenty the stretch is made."""
+
+
 class Point(Protocol):
     """A value that a replica told, and its `time.time()` then: Serve's `TimeStampedValue`."""
 

@@ -268,6 +268,25 @@ def test_the_least_urgent_is_served_though_urgent_work_never_ends() -> None:
     assert 4 < simulate(scenario()) < 6
 
 
+@pytest.mark.parametrize(("times", "out"), [(1.0, 6), (10.0, 3)])
+def test_a_gateway_keeps_to_its_share_where_others_have_the_replicas_too(
+    times: float, out: int
+) -> None:
+    """Work that takes longer than it should waits behind theirs, so more of it would only wait."""
+
+    async def scenario() -> int:
+        pool = TimedPool(replicas=8)
+        to = Dispatcher(pool, DispatchConfig(inline_ms=0), Limits(), gateways=4, clock=now)
+        for _ in range(20):
+            pool.most_out = 0
+            burst = [to.optimize(task(25.0, takes_s=0.025 * times)) for _ in range(8)]
+            await asyncio.gather(*burst)
+            await asyncio.sleep(1.0)
+        return pool.most_out
+
+    assert simulate(scenario()) == out
+
+
 def test_a_replica_that_comes_is_found_within_a_moment() -> None:
     async def scenario() -> float:
         pool = TimedPool(replicas=0)
