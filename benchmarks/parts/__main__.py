@@ -37,7 +37,9 @@ def rows(case: Case, found: Sequence[Figures]) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return f"{len(value)} of them"
-    return f"{value:,}".replace(",", " ") if type(value) is int else str(value) or "empty"
+    if isinstance(value, str):
+        return f"{value[:24]}…" if len(value) > 40 else value or "empty"
+    return f"{value:,}".replace(",", " ") if type(value) is int else str(value)
 
 
 def _number(figure: float) -> str:

@@ -218,7 +218,7 @@ CASES = (
          lambda deny: _guarded(deny=deny)),
     Case("fetch.ca_file", ("", f"{FOLDER}/authorities.pem"), "all authorities of certifi",
          _trusting),
-    Case("fetch.max_at_once", (16, 4, 64), "200 at once from a server that takes 100 ms", _many),
+    Case("fetch.max_at_once", (16, 4, 128), "200 at once from a server that takes 100 ms", _many),
     Case("fetch.fail_max", (5, 1, 20), "a server that hangs", _failing, True),
     Case("fetch.rest_s", (30.0, 1.0, 10.0), "a server that failed once", _resting, True),
     Case("storage.source_roots", ((), _roots(1), _roots(100)), "a file of this machine", _read),
