@@ -5,6 +5,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from benchmarks import machine
@@ -64,9 +65,10 @@ async def print_all(wanted: Sequence[Case]) -> None:
     waiting = [case for case in wanted if case.waits]
     waited = dict(zip(waiting, await asyncio.gather(*map(measure, waiting)), strict=True))
     for case in wanted:
-        print(f"{case.setting} …", file=sys.stderr, flush=True)
+        began = perf_counter()
         found = waited[case] if case.waits else await measure(case)
         print("\n".join(rows(case, found)), flush=True)
+        print(f"{case.setting} {perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
