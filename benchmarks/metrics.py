@@ -67,10 +67,10 @@ def measure_recording(requests: int = 100_000, flush: int = 1000) -> tuple[float
     return asyncio.run(run())
 
 
-def measure_ingest(rows: int, rollup_bytes: int = 256 << 20) -> tuple[MetricStore, float]:
+def measure_ingest(rows: int) -> tuple[MetricStore, float]:
     """A store with a day of requests, and how many it took a second."""
     clock = [NOW - _DAY_S]
-    store = MetricStore(MetricsConfig(rollup_bytes=rollup_bytes), lambda: clock[0])
+    store = MetricStore(MetricsConfig(rollup_bytes=256 << 20), lambda: clock[0])
     spent, batches = 0.0, max(1, rows // _BATCH)
     for number in range(batches):
         since_s = clock[0]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -22,7 +23,7 @@ from omnishot_ray.telemetry.spans import StageSpans
 
 _ROUTE = "/api/optimize"
 _TOLD = {"route": _ROUTE, "status": 200, "took_ms": 1200.5, "reason": "encode"}
-_LINES = 1000
+_LINES, _ROUNDS = 1000, 5
 
 
 @contextmanager
@@ -91,21 +92,20 @@ async def _requests(config: LogConfig, count: int, seconds: float) -> Figures:
         await asyncio.sleep(seconds)
         await answer(scope, receive, send)
 
-    watch = Watch(slow, config, {_ROUTE})
-
-    async def one(number: int) -> None:
+    async def one(watch: Watch, number: int) -> None:
         scope = {**scope_of("http", "POST", _ROUTE, {}), "state": {"request_id": f"{number:032x}"}}
         await watch(scope, _nothing, _nothing)
 
-    with place() as folder:
-        file = folder / "log"
-        with _logging(LogConfig(file=str(file))), spending() as spent:
-            await asyncio.gather(*map(one, range(count)))
-        lines = file.read_bytes().splitlines()
-    return {
-        f"lines of {count} requests": len(lines),
-        "core-µs a request": spent.core_s / count * 1e6,
-    }
+    told, taken = [], []
+    for _ in range(_ROUNDS):
+        watch = Watch(slow, config, {_ROUTE})
+        with place() as folder:
+            file = folder / "log"
+            with _logging(LogConfig(file=str(file))), spending() as spent:
+                await asyncio.gather(*(one(watch, number) for number in range(count)))
+            told.append(len(file.read_bytes().splitlines()))
+            taken.append(spent.core_s / count * 1e6)
+    return {f"lines of {count} requests": median(told), "core-µs a request": median(taken)}
 
 
 async def _nothing(*_: object) -> None:
@@ -173,7 +173,7 @@ async def _sampled(share: float) -> Figures:
 
 
 CASES = (
-    Case("logs.level", ("info", "debug", "error"), "5 000 warnings and 5 000 infos", _levelled),
+    Case("logs.level", ("info", "warning", "error"), "5 000 warnings and 5 000 infos", _levelled),
     Case("logs.format", ("auto", "json", "text"), "5 000 warnings and 5 000 infos", _formatted),
     Case("logs.file", ("", f"{FOLDER}/log"), "5 000 warnings and 5 000 infos", _filed),
     Case("logs.slow_ms", (1000.0, 0.0, 100.0), "requests that take 200 ms", _slow),
