@@ -111,7 +111,7 @@ def _buffered(most: int) -> Figures:
     return {
         "MB held": held / 1e6,
         "dropped of a tenth more": recorder.dropped,
-        "ms that the event loop packs all of them": spent.core_s * 1e3,
+        "core-ms of the event loop to pack them all": spent.core_s * 1e3,
     }
 
 
