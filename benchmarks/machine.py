@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def command() -> str:
     """How this run was started, without folders of this machine."""
     module = Path(sys.argv[0]).resolve().relative_to(ROOT).with_suffix("")
-    line = shlex.join(["python", "-m", ".".join(module.parts), *sys.argv[1:]])
+    name = ".".join(module.parts).removesuffix(".__main__")
+    line = shlex.join(["python", "-m", name, *sys.argv[1:]])
     return line.replace(f"{ROOT}/", "").replace(str(Path.home()), "~")
 
 

@@ -21,7 +21,7 @@ from omnishot_ray.metrics.samples import RequestSample, schema
 from omnishot_ray.metrics.sketches import ACCURACY, bins_of
 from omnishot_ray.metrics.store import MetricStore
 
-_NOW = 1_800_001_234.0
+NOW = 1_800_001_234.0
 _BATCH = 10_000
 _DAY_S = 86_400.0
 
@@ -57,7 +57,7 @@ def measure_recording(requests: int = 100_000, flush: int = 1000) -> tuple[float
         for begin in range(0, requests, flush):
             began = process_time()
             for number in range(begin, begin + flush):
-                recorder.record(_sample(number))
+                recorder.record(request_of(number))
             recorded = process_time()
             await recorder.flush()
             recording += recorded - began
@@ -69,13 +69,13 @@ def measure_recording(requests: int = 100_000, flush: int = 1000) -> tuple[float
 
 def measure_ingest(rows: int) -> tuple[MetricStore, float]:
     """A store with a day of requests, and how many it took a second."""
-    clock = [_NOW - _DAY_S]
+    clock = [NOW - _DAY_S]
     store = MetricStore(MetricsConfig(rollup_bytes=256 << 20), lambda: clock[0])
     spent, batches = 0.0, max(1, rows // _BATCH)
     for number in range(batches):
         since_s = clock[0]
-        clock[0] = _NOW - _DAY_S + _DAY_S * (number + 1) / batches
-        batch = _batch(_BATCH, since_s, clock[0], number)
+        clock[0] = NOW - _DAY_S + _DAY_S * (number + 1) / batches
+        batch = requests_of(_BATCH, since_s, clock[0], number)
         began = process_time()
         store.ingest("requests", batch)
         store.tick()
@@ -90,7 +90,7 @@ def measure_query(store: MetricStore) -> tuple[float, float]:
         _DAY_S,
         (Aggregate("count"), Aggregate("p99", "total_ms")),
         ("route", "format"),
-        until_s=_NOW,
+        until_s=NOW,
     )
     times = []
     for _ in range(12):
@@ -116,9 +116,10 @@ def measure_sketches(count: int = 200_000) -> None:
     print(f"columns      {(process_time() - began) / count * 1e6:8.3f} µs a value")
 
 
-def _sample(number: int) -> RequestSample:
+def request_of(number: int) -> RequestSample:
+    """As gateways record them."""
     return RequestSample(
-        at_s=_NOW,
+        at_s=NOW,
         route="/api/optimize",
         status=200,
         request_id=f"request-{number}",
@@ -138,7 +139,8 @@ def _sample(number: int) -> RequestSample:
     )
 
 
-def _batch(rows: int, since_s: float, until_s: float, seed: int) -> pa.RecordBatch:
+def requests_of(rows: int, since_s: float, until_s: float, seed: int) -> pa.RecordBatch:
+    """Requests of one gateway, spread evenly over a time."""
     draw = np.random.default_rng(seed)
     columns: dict[str, object] = {
         "at_s": draw.uniform(since_s, until_s, rows),

@@ -49,7 +49,9 @@ class Stream:
     async def _greet(self, socket: WebSocket) -> bool:
         wanted = None
         with suppress(TimeoutError, ValueError, KeyError):
-            text = await asyncio.wait_for(socket.receive_text(), _SUBSCRIBE_S)
+            # Not `wait_for`, which in Python 3.11 may swallow the cancellation of who waits.
+            async with asyncio.timeout(_SUBSCRIBE_S):
+                text = await socket.receive_text()
             wanted = orjson.loads(text) if len(text) <= _MOST_TEXT else None
         if wanted == {"subscribe": "metrics"}:
             return True
@@ -63,19 +65,22 @@ class Stream:
         if self._taking is None or self._taking.done():
             self._taking = asyncio.create_task(self._take())
         leaving = asyncio.create_task(_wait_for_end(socket))
+        coming = asyncio.create_task(newest.get())
         try:
             while not leaving.done():
-                coming = asyncio.create_task(newest.get())
                 await asyncio.wait((coming, leaving), return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    coming.cancel()
                     return
-                await asyncio.wait_for(socket.send_text(coming.result()), _SEND_S)
+                async with asyncio.timeout(_SEND_S):
+                    await socket.send_text(coming.result())
+                coming = asyncio.create_task(newest.get())
         except TimeoutError:
             with suppress(TimeoutError):
-                await asyncio.wait_for(socket.close(_SLOW), _SEND_S)
+                async with asyncio.timeout(_SEND_S):
+                    await socket.close(_SLOW)
         finally:
             leaving.cancel()
+            coming.cancel()
             self._listening.discard(newest)
 
     async def _take(self) -> None:

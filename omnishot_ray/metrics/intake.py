@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 from omnishot_ray.errors import InvalidParameters
 from omnishot_ray.metrics.samples import TABLES, schema
+from omnishot_ray.metrics.shapes import LONG
 
 MAX_TEXT = 256
-"""Characters of a text; of those that may be longer see `_LONG`."""
-_LONG = {("events", "data"): 4096}
+"""Characters of a text; of those that may be longer see `LONG`."""
 _AHEAD_S = 5.0
 """How far the clocks of machines may differ."""
 
@@ -52,7 +52,7 @@ def clean(
                 mended = pa.array(np.where(wrong, 0.0, values), pa.float64())
                 batch = batch.set_column(place, field, mended)
         elif pa.types.is_string(field.type) and batch.num_rows:
-            most = _LONG.get((table, field.name), MAX_TEXT)
+            most = LONG.get((table, field.name), MAX_TEXT)
             if (pc.max(pc.binary_length(column)).as_py() or 0) > most:
                 cut = pc.utf8_slice_codeunits(column, 0, most)
                 refused["text"] += int(pc.sum(pc.not_equal(cut, column)).as_py() or 0)

@@ -48,6 +48,15 @@ SHAPES: dict[str, Shape] = {
     "funnel": Shape({"step": 5, "segment": 8, "device": 5}),
 }
 
+LONG = {("events", "data"): 4096}
+"""Characters of those texts that may be longer than others."""
+
+
+def room(table: str, label: str) -> int:
+    """How many values of a label are told apart, beside the empty one. Raises KeyError."""
+    return int(2 ** SHAPES[table].labels[label]) - 2
+
+
 _NO_MEASURES = frozenset({"at_s", "pid"})
 
 

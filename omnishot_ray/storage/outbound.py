@@ -22,7 +22,6 @@ OpenSocket = Callable[[int, int, int], socket.socket]
 _LOOKUPS_AT_ONCE = 32
 """A name server that does not answer keeps a thread for longer than anybody waits for it."""
 _MAX_HEADER_BYTES = 8190
-_CONNECTIONS = 64
 
 
 class Outbound:
@@ -118,7 +117,7 @@ class Outbound:
                 use_dns_cache=False,  # names are looked up and judged for each connection
                 socket_factory=open_guarded,
                 ssl=self._authorities(),
-                limit=_CONNECTIONS,
+                limit=0,  # as many as the callers have places
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),

@@ -346,6 +346,22 @@ async def test_only_so_many_at_once() -> None:
     assert most == 2
 
 
+async def test_all_places_are_used_however_many_they_are() -> None:
+    most, arrived, together = 150, asyncio.Event(), 0
+
+    async def handler(head: bytes, reader: object, writer: asyncio.StreamWriter) -> None:
+        nonlocal together
+        together += 1
+        if together == most:
+            arrived.set()
+        await arrived.wait()
+        writer.write(response(b"pixels"))
+
+    async with fetching(handler, max_at_once=most) as (fetcher, _):
+        found = await asyncio.gather(*(fetcher.fetch(URL) for _ in range(most)))
+    assert [one.data for one in found] == [b"pixels"] * most
+
+
 async def test_no_place_in_time_is_overload() -> None:
     async with fetching(writes(ends=False), max_at_once=1, timeout_s=2.0) as (fetcher, _):
         first = asyncio.create_task(fetcher.fetch(URL))

@@ -1,12 +1,17 @@
 """Labels that are told apart, names of pages, and how much an address may send."""
 
+import json
+
 import pytest
 
 from omnishot_ray.api.analytics import bounds
+from omnishot_ray.api.analytics.bodies import EventItem
 from omnishot_ray.api.analytics.bounds import OTHER, Labels, Quota, name_page
 from omnishot_ray.api.analytics.config import AnalyticsConfig
-from omnishot_ray.api.analytics.intake import device_of, is_bot
-from omnishot_ray.metrics.shapes import SHAPES
+from omnishot_ray.api.analytics.intake import Intake, device_of, is_bot
+from omnishot_ray.metrics.config import MetricsConfig
+from omnishot_ray.metrics.local import LocalMetrics
+from omnishot_ray.metrics.query import Query
 
 
 def test_labels_end_and_old_ones_make_room() -> None:
@@ -20,11 +25,40 @@ def test_labels_end_and_old_ones_make_room() -> None:
     assert labels.describe() == {"known": 2, "limit": 2, "others": 2}
 
 
-def test_the_tables_hold_all_labels_of_a_gateway() -> None:
-    config = AnalyticsConfig()
-    assert config.max_pages < 2 ** SHAPES["vitals"].labels["page"] - 1
-    assert config.max_types + 3 * config.max_alerts < 2 ** SHAPES["events"].labels["type"] - 1
-    assert config.max_segments < 2 ** SHAPES["funnel"].labels["segment"] - 1
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"max_pages": 255},
+        {"max_segments": 255},
+        {"max_types": 105},
+        {"max_alerts": 52},
+        {"max_data_bytes": 4097},
+    ],
+    ids=lambda given: next(iter(given)),
+)
+def test_no_more_is_allowed_than_the_tables_hold(beyond: dict[str, int]) -> None:
+    ((name, value),) = beyond.items()
+    AnalyticsConfig(**{name: value - 1})
+    with pytest.raises(ValueError, match=name):
+        AnalyticsConfig(**beyond)
+
+
+def test_all_pages_that_are_allowed_are_told_apart() -> None:
+    config = AnalyticsConfig(max_pages=254, max_data_bytes=4096)
+    metrics = LocalMetrics(MetricsConfig(), lambda: 1000.0)
+    intake = Intake(metrics, config)
+    items = [
+        EventItem(
+            type="click", session_id="s", page=f"/p-{n}" if n else None, data={"a": "x" * 4088}
+        )
+        for n in range(300)
+    ]
+    intake.take(items, "", 1000.0)
+    metrics.flush()
+    found = metrics.hub.query(Query("events", 60.0, group_by=("page",), until_s=1001.0))
+    assert set(found["page"].to_pylist()) == {"", "other", *(f"/p-{n}" for n in range(1, 255))}
+    data = metrics.hub.samples("events", 60.0)["data"].to_pylist()
+    assert {json.loads(text)["a"] for text in data} == {"x" * 4088}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from omnishot_ray.metrics.analysis.costs import Prices
+from omnishot_ray.metrics.rules import SEVERITIES
+from omnishot_ray.metrics.shapes import LONG, room
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +26,17 @@ class AnalyticsConfig:
     max_ahead_s: float = 60.0
     """Samples from further in the future are taken as of now: a clock is wrong."""
     max_pages: int = 200
-    """Different pages that are told apart in a day; further ones are counted as `other`."""
+    """Different pages that are told apart in a day; further ones are counted as `other`. At most
+    254."""
     max_types: int = 100
-    """Different types of events."""
+    """Different types of events. These and thrice `max_alerts` are at most 254."""
     max_alerts: int = 50
     """Different names of alerts."""
     max_segments: int = 50
-    """Different segments of visitors."""
+    """Different segments of visitors, at most 254."""
     max_data_bytes: int = 2048
-    """Largest `data` of an event as JSON; larger or more deeply nested than 5 it is left out."""
+    """Largest `data` of an event as JSON; larger or more deeply nested than 5 it is left out. At
+    most 4096."""
     prices: Prices = field(default_factory=Prices)
 
     def __post_init__(self) -> None:
@@ -44,3 +48,14 @@ class AnalyticsConfig:
                 raise ValueError(f"{name} must be more than 0")
         if not 0.0 <= self.sample_share <= 1.0:
             raise ValueError("sample_share must lie between 0 and 1")
+        # What the tables have no room for they would cut, or count as `other`, without a word.
+        for name, most in (
+            ("max_pages", room("vitals", "page")),
+            ("max_segments", room("funnel", "segment")),
+            ("max_data_bytes", LONG["events", "data"]),
+        ):
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}")
+        types, most = self.max_types + len(SEVERITIES) * self.max_alerts, room("events", "type")
+        if types > most:
+            raise ValueError(f"max_types and thrice max_alerts must be at most {most} together")
