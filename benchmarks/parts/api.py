@@ -1,6 +1,7 @@
 """`api.*`: bodies, headers, callers."""
 
 import asyncio
+import random
 from functools import partial
 from statistics import median
 
@@ -13,6 +14,7 @@ from benchmarks.parts.case import (
     REDIS,
     Case,
     Figures,
+    Spent,
     filled,
     fresh,
     pace,
@@ -42,6 +44,30 @@ def _make_many(count: int) -> Figures:
     answer = sum(len(one.data) for one in made.renditions)  # type: ignore[union-attr]
     peak = rss.peak_bytes() - rest
     return {"core-ms": spent.core_s * 1e3, "MB beyond rest": peak / 1e6, "MB sent": answer / 1e6}
+
+
+def _take_large(most: int) -> Figures:
+    """In this process, which has done nothing before: a body of just so many bytes."""
+    photo = _SMALL.read_bytes()
+    body = photo + random.Random(1).randbytes(most - len(photo))
+    app = face(ApiConfig(max_body_bytes=most))
+
+    async def both() -> tuple[Spent, int, Answer]:
+        await ask(app, "POST", "/api/optimize?width=200", photo, _JPEG)
+        rest = rss.start_peak()
+        with spending() as spent:
+            taken = await ask(app, "POST", "/api/optimize?width=201", body, _JPEG)
+        peak = rss.peak_bytes() - rest
+        assert taken.status == 200, taken
+        return spent, peak, await ask(app, "POST", "/api/optimize", body + b"x", _JPEG)
+
+    spent, peak, refused = asyncio.run(both())
+    assert refused.status == 413, refused
+    return {
+        "core-ms": spent.core_s * 1e3,
+        "MB beyond rest and body": peak / 1e6,
+        "ms to refuse one byte more": refused.seconds * 1e3,
+    }
 
 
 def _drip(every_s: float, size: int) -> Receive:
@@ -129,6 +155,12 @@ def _networks(count: int) -> tuple[str, ...]:
 
 
 CASES = (
+    Case(
+        "api.max_body_bytes",
+        (32 << 20, 1 << 20, 128 << 20),
+        "480×360 → 200, with bytes behind it that nobody needs",
+        partial(fresh, _take_large),
+    ),
     Case(
         "api.max_variants",
         (64, 1, 16),

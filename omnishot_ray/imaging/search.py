@@ -18,8 +18,7 @@ from omnishot_ray.imaging.webp import StillWebp
 Write = Callable[[int], bytes]
 """Encodes at a quality."""
 
-_LOWEST_AUTO, _HIGHEST_AUTO = 20, 95
-"""`quality=auto` stays between these: lower looks broken whatever SSIM says, higher is wasted."""
+_LOWEST, _HIGHEST = 1, 100
 
 
 def largest_within(write: Write, highest: int, limit: int) -> bytes | None:
@@ -41,10 +40,10 @@ def lowest_similar(
 ) -> tuple[bytes, int]:
     """The lowest quality whose SSIM against `image` is at least `target_ssim`, and its number.
 
-    The highest quality that is tried when none reaches it.
+    The highest when none reaches it.
     """
     reference = in_mode(flatten(image, "ffffff"), "L")
-    low, high = _LOWEST_AUTO, _HIGHEST_AUTO
+    low, high = _LOWEST, _HIGHEST
     best: bytes | None = None  # of quality `high`
     while low < high:
         middle = (low + high) // 2
