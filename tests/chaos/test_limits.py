@@ -93,7 +93,7 @@ def test_work_over_its_limit_is_stopped_and_then_turned_away(service: Service) -
     wait_for(replaced, 60, "new replicas")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_redeploy_loses_nothing(cluster: LocalCluster) -> None:
     cluster.deploy(cluster.config("1"))
     cluster.wait_until_ready()
