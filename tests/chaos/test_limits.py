@@ -1,10 +1,8 @@
 """Work that does not end, and the service that does: what is stopped, and what is not lost."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -16,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers.wrk import unique
-from omnishot_ray.serving.environment import RAY_ENVIRONMENT
 from tests.chaos.load import load
-from tests.integration.service import ROOT, Service, start_service, wait_for
+from tests.clusters import LocalCluster
+from tests.integration.service import Service, start_service, wait_for
 from tests.integration.test_service import PHOTO, SMALL, post
 
 ENDLESS = "/api/optimize?width=2200&format=avif&effort=9&gravity=center"
@@ -95,34 +93,35 @@ def test_work_over_its_limit_is_stopped_and_then_turned_away(service: Service) -
     wait_for(replaced, 60, "new replicas")
 
 
-REDEPLOY = """
-import ray
-from ray import serve
-from omnishot_ray.app import build_app
-
-ray.init(address="auto", log_to_driver=False)
-serve.run(build_app({"dispatch": {"time_limit_s": 9}}), name="omnishot")
-"""
-
-
-def test_a_redeploy_loses_nothing() -> None:
-    service = start_service()
-    before = set(service.replicas("Gateway"))
-    with load(service, POOLED) as seen:
+@pytest.mark.timeout(300)
+def test_a_redeploy_loses_nothing(cluster: LocalCluster) -> None:
+    cluster.deploy(cluster.config("1"))
+    cluster.wait_until_ready()
+    wait_for(lambda: len(gateways_that_answer(cluster)) == 2, 60, "two gateways")
+    before = set(cluster.replicas("Gateway") + cluster.replicas("Resizer"))
+    with load(cluster, POOLED) as seen:
         seen.wait_for_more(20)
-        environment = {**os.environ, **RAY_ENVIRONMENT, "RAY_AUTH_MODE": "disabled"}
-        subprocess.run(
-            [sys.executable, "-c", REDEPLOY],
-            env=environment,
-            cwd=ROOT,
-            check=True,
-            timeout=120,
-            capture_output=True,
-        )
-        wait_for(lambda: before.isdisjoint(service.replicas("Gateway")), 90, "new gateways")
+        cluster.deploy(cluster.config("2"))
+        wait_for(lambda: replaced(cluster, before), 90, "new gateways and Resizers")
         seen.wait_for_more(40)
-    service.stop()
     assert (seen.broken, set(seen.statuses)) == (0, {200})
+
+
+def replaced(cluster: LocalCluster, before: set[int]) -> bool:
+    """Whether there are others, and none of those before."""
+    now = {name: set(cluster.replicas(name)) for name in ("Gateway", "Resizer")}
+    return all(now.values()) and before.isdisjoint(set().union(*now.values()))
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    with tempfile.TemporaryDirectory(prefix="c") as home:  # short: sockets are in it
+        running = LocalCluster(Path(home))
+        try:
+            running.wait_for_nodes()
+            yield running
+        finally:
+            running.stop()
 
 
 def test_nothing_is_lost_or_left_when_the_service_is_told_to_end(tmp_path: Path) -> None:
