@@ -311,7 +311,7 @@ def metrics_query(url: str, stored: str | None, key: str, as_json: bool, **given
     """Aggregates of a table, by labels and steps of time."""
     from omnishot_ray.cli.metrics import query
 
-    sys.exit(query({k: v for k, v in given.items() if v}, stored or url, key, as_json))
+    sys.exit(query({k: v for k, v in given.items() if v}, url, stored, key, as_json))
 
 
 @metrics.command("export")
@@ -328,7 +328,7 @@ def metrics_export(
     """Samples as they came."""
     from omnishot_ray.cli.metrics import export
 
-    sys.exit(export({k: v for k, v in given.items() if v}, stored or url, key, output))
+    sys.exit(export({k: v for k, v in given.items() if v}, url, stored, key, output))
 
 
 @metrics.command("analyze")

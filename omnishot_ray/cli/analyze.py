@@ -5,10 +5,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 _TIMEOUT_S = 30.0
@@ -19,6 +21,8 @@ def analyze(url: str, key: str, window: str, change_at: str, as_json: bool) -> i
     """Print trends, anomalies, recommendations and costs, and the impact of a change where one is
     named. Returns the exit code.
     """
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError("--url has to begin with http:// or https://")
     try:
         document = _fetch(url, key, "", {"window": window})
         if change_at:
@@ -31,7 +35,7 @@ def analyze(url: str, key: str, window: str, change_at: str, as_json: bool) -> i
             said = f"the service answered {error.code}"
         click.echo(f"omnishot: {said}", err=True)
         return 2 if error.code < 500 else 1
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         click.echo(f"omnishot: no service answers there ({reason}); see --url.", err=True)
         return _NOT_THERE
@@ -53,7 +57,7 @@ def _fetch(url: str, key: str, path: str, asked: dict[str, str]) -> dict[str, An
 
 
 def _print(document: dict[str, Any]) -> None:
-    console = Console()
+    console = Console(emoji=False)
     rows: list[tuple[object, ...]] = [
         (one["metric"], one["direction"] or "–", _number(one.get("per_hour")), one["points"])
         for one in document["trends"]
@@ -71,7 +75,8 @@ def _print(document: dict[str, Any]) -> None:
     ]
     console.print(_table("Recommendations", ("setting", "now", "then", "why, and what for"), rows))
     for one in document.get("impacts", ()):
-        console.print(f"Impact on {one['metric']}: {one['verdict'] or one['reason']}", _change(one))
+        said = f"Impact on {one['metric']}: {one['verdict'] or one['reason']}"
+        console.print(said, _change(one), markup=False)
     costs = document["costs"]
     each = costs["per_1000_images"]
     console.print(
@@ -85,7 +90,7 @@ def _table(title: str, head: tuple[str, ...], rows: list[tuple[object, ...]]) ->
         return f"{title}: none"
     table = Table(*head, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*("–" if cell is None else str(cell) for cell in row))
+        table.add_row(*("–" if cell is None else escape(str(cell)) for cell in row))
     return table
 
 

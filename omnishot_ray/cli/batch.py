@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 
 import click
@@ -78,10 +79,30 @@ def _prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def _node(cores: int) -> AbstractContextManager[None]:
+@contextmanager
+def _node(cores: int) -> Iterator[None]:
     from omnishot_ray.serving.single_node import single_node
 
-    return single_node(cores + 1)  # planners have room beside the workers
+    with ExitStack() as stack:
+        with _silent_stderr():
+            stack.enter_context(single_node(cores + 1))  # planners have room beside the workers
+        yield
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Ray's C++ writes a line about RAY_BACKEND_LOG_LEVEL before it heeds it, past `sys.stderr`.
+
+    What goes wrong in a start comes as an exception and is told by then.
+    """
+    terminal = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _say(summary: Summary, job: BatchJob, *, as_json: bool, report: bool) -> None:

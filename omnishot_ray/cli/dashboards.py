@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from omnishot_ray.cli.output import say_unwritable
 from omnishot_ray.errors import ConfigError, OmnishotError
 
 _TOKEN = "GRAFANA_TOKEN"
@@ -32,12 +33,14 @@ def render(output: Path, check: bool) -> None:
     _need_the_extra()
     from omnishot_ray.dashboards.files import stale_files, write_files
 
+    try:
+        changed = stale_files(output) if check else write_files(output)
+    except OSError as error:
+        sys.exit(say_unwritable(output, error))
     if check:
-        stale = stale_files(output)
-        for path in stale:
+        for path in changed:
             click.echo(f"{path} is not as it would be written")
-        sys.exit(1 if stale else 0)
-    changed = write_files(output)
+        sys.exit(1 if changed else 0)
     for path in changed:
         click.echo(f"wrote {path}")
     if not changed:
@@ -69,15 +72,21 @@ def push(url: str, prometheus: str, as_json: bool) -> None:
 
     try:
         changes = push_all(url, token, prometheus)
-    except OmnishotError as error:
+    except (OmnishotError, ConnectionError) as error:
         click.echo(f"omnishot: {error}", err=True)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(_code_of(error))
     if as_json:
         told = [{"kind": c.kind, "name": c.name, "what": c.what} for c in changes]
         click.echo(json.dumps(told, indent=2))
         return
     for change in changes:
         click.echo(f"{change.what:9} {change.kind}: {change.name}")
+
+
+def _code_of(error: Exception) -> int:
+    if isinstance(error, ConnectionError):
+        return 3
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _need_the_extra() -> None:

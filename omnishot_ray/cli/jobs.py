@@ -5,10 +5,12 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 _TIMEOUT_S = 30.0
@@ -61,11 +63,11 @@ def list_jobs(url: str, as_json: bool, **wanted: Any) -> None:
             f"{job['progress']} %",
             f"{job['attempts']}/{job['max_attempts']}",
             str(job["priority"]),
-            job["user_id"] or "",
+            escape(job["user_id"] or ""),
             job["created_at"],
-            (job["error"] or {}).get("title", ""),
+            escape((job["error"] or {}).get("title", "")),
         )
-    Console().print(table)
+    Console(emoji=False).print(table)
     if page["next_cursor"]:
         click.echo(f"More: --cursor {page['next_cursor']}")
 
@@ -118,25 +120,25 @@ def _print(job: dict[str, Any], url: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(job))
         return
-    console = Console()
+    console = Console(emoji=False)
     facts = Table(show_header=False, box=None)
     for name in ("id", "status", "progress", "attempts", "priority", "user_id", "batch_id"):
-        facts.add_row(name, str(job[name]) if job[name] is not None else "")
+        facts.add_row(name, escape(str(job[name])) if job[name] is not None else "")
     for name in ("created_at", "started_at", "finished_at", "next_attempt_at"):
         facts.add_row(name, job[name] or "")
     if job["error"]:
-        facts.add_row("error", job["error"]["detail"])
+        facts.add_row("error", escape(job["error"]["detail"]))
     console.print(facts)
     table = Table("variant", "status", "size", "format", "bytes", "where")
     for one in job["variants"]:
         made = one["status"] == "ok"
         table.add_row(
-            one["name"],
+            escape(one["name"]),
             _coloured(one["status"]),
             f"{one['width']}×{one['height']}" if made else "",
             one["format"] if made else "",
             f"{one['bytes']:,}" if made else "",
-            url + one["url"] if made else (one["error"] or {}).get("detail", ""),
+            escape(url + one["url"] if made else (one["error"] or {}).get("detail", "")),
         )
     console.print(table)
 
@@ -175,7 +177,7 @@ def _ask(url: str, method: str, path: str) -> Any:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise _Refused(_problem(error)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise _Unreachable(
             f"No service answers at {url} ({error}); start one with `omnishot serve` or pass --url."
         ) from None

@@ -5,6 +5,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from time import time
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omnishot_ray.api.metrics import ARROW, read_question, read_window
+from omnishot_ray.cli.output import say_unwritable
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.answering import from_samples
 from omnishot_ray.metrics.archive import Archive
@@ -28,41 +30,44 @@ _SUFFIXES = (".parquet", ".arrow", ".json")
 _NOT_THERE = 3
 
 
-def query(given: dict[str, str], source: str, key: str, as_json: bool) -> int:
+def query(given: dict[str, str], url: str, stored: str | None, key: str, as_json: bool) -> int:
     """Print the answer to a question. Returns the exit code."""
     try:
-        table = (
-            _answer(given, source) if _is_stored(source) else _fetch("query", given, source, key)
-        )
+        table = _answer(given, stored) if stored else _fetch("query", given, url, key)
     except (OSError, OmnishotError) as error:
         return _fail(error)
     _print(table, as_json)
     return 0
 
 
-def export(given: dict[str, str], source: str, key: str, output: Path | None) -> int:
+def export(
+    given: dict[str, str], url: str, stored: str | None, key: str, output: Path | None
+) -> int:
     """Write samples as they came. Returns the exit code."""
     if output is not None and output.suffix not in _SUFFIXES:
         raise click.UsageError(f"The output has to end in one of {', '.join(_SUFFIXES)}.")
     try:
-        if _is_stored(source):
-            table = _samples(given, source)
-        else:
-            table = _fetch("export", given, source, key)
-        _write(table, output)
+        table = _samples(given, stored) if stored else _fetch("export", given, url, key)
     except (OSError, OmnishotError) as error:
         return _fail(error)
+    try:
+        _write(table, output)
+    except OSError as error:
+        return say_unwritable(output or Path("-"), error)
     if output is not None:
         click.echo(f"{output}: {table.num_rows} samples", err=True)
     return 0
 
 
-def _is_stored(source: str) -> bool:
-    return not source.startswith(("http://", "https://"))
-
-
 def _archive(source: str) -> Archive:
-    return Archive(source if "://" in source else Path(source).resolve().as_uri())
+    """Raises `FileNotFoundError` where there is none: a reader of it would find no samples."""
+    try:
+        archive = Archive(source if "://" in source else Path(source).resolve().as_uri())
+    except ValueError as error:  # Arrow's own for a scheme it does not know
+        raise click.UsageError(f"--from {source} is not a folder or a URI: {error}") from None
+    if not archive.exists():
+        raise FileNotFoundError(f"nothing is stored in {source}; see --from")
+    return archive
 
 
 def _answer(given: dict[str, str], source: str) -> pa.Table:
@@ -84,11 +89,16 @@ def _samples(given: dict[str, str], source: str) -> pa.Table:
 
 
 def _fetch(what: str, given: dict[str, str], url: str, key: str) -> pa.Table:
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError("--url has to begin with http:// or https://")
     address = f"{url.rstrip('/')}/api/metrics/{what}?{urllib.parse.urlencode(given)}"
     headers = {"Accept": ARROW} | ({"Authorization": f"Bearer {key}"} if key else {})
-    request = urllib.request.Request(address, headers=headers)
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-        return from_stream(answer.read())
+    try:
+        request = urllib.request.Request(address, headers=headers)
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            return from_stream(answer.read())
+    except (ValueError, HTTPException) as error:  # an impossible address, or no Arrow stream
+        raise ConnectionError(f"no OmniShot answers at {url} ({error}); see --url.") from None
 
 
 def _fail(error: Exception) -> int:
@@ -103,7 +113,7 @@ def _fail(error: Exception) -> int:
         click.echo(f"omnishot: no service answers there ({error.reason}); see --url.", err=True)
         return _NOT_THERE
     click.echo(f"omnishot: {error}", err=True)
-    return 2 if isinstance(error, OmnishotError) else 1
+    return 2 if isinstance(error, OmnishotError) else _NOT_THERE
 
 
 def _print(table: pa.Table, as_json: bool) -> None:
@@ -112,12 +122,13 @@ def _print(table: pa.Table, as_json: bool) -> None:
         click.echo(json.dumps({"columns": table.column_names, "rows": rows}))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(*table.column_names)
+    shown = Table(*map(escape, table.column_names))
     for row in rows:
-        shown.add_row(*(_cell(value) for value in row.values()))
-    Console().print(shown)
+        shown.add_row(*(escape(_cell(value)) for value in row.values()))
+    Console(emoji=False).print(shown)
 
 
 def _cell(value: Any) -> str:

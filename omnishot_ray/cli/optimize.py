@@ -5,16 +5,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
+from os.path import isdir
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import click
+
+from omnishot_ray.cli.output import say_unwritable
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import Options, parse_options
 from omnishot_ray.imaging.pipeline import FailedRendition, Rendition
 from omnishot_ray.protocol import ImageTask, run_task
 
+_LINE_EVERY_S = 10.0
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp"})
 
 
@@ -44,26 +49,34 @@ def wanted_options(platforms: Sequence[str], given: dict[str, Any]) -> tuple[Opt
 def optimize_files(
     sources: Sequence[Path], wanted: Sequence[Options], output: Path, *, as_json: bool
 ) -> int:
-    """Write all renditions and say what was saved. Returns the exit code: 1 when some failed."""
+    """Write all renditions and say what was saved. Returns the exit code: 1 when some failed.
+
+    Raises `click.UsageError` when there is nothing to work on.
+    """
     started = perf_counter()
     files = list(_find_files(sources))
-    output.mkdir(parents=True, exist_ok=True)
+    if not files:
+        raise click.UsageError(f"No images in {', '.join(map(click.format_filename, sources))}.")
     rows: list[Row] = []
     written: set[Path] = set()
-    for path, folder in _with_progress(files, quiet=as_json):
-        rows += _optimize_file(path, wanted, output / folder, written)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for path, folder in _with_progress(files, quiet=as_json):
+            rows += _optimize_file(path, wanted, output / folder, written)
+    except OSError as error:  # sources that cannot be read have rows of their own: it is the output
+        return say_unwritable(output, error)
     seconds = perf_counter() - started
     if as_json:
         _print_json(rows, seconds)
     else:
         _print_table(rows, seconds, output)
-    return 1 if not rows or any(row.error for row in rows) else 0
+    return 1 if any(row.error for row in rows) else 0
 
 
 def _find_files(sources: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
     """Every file with the folder that it keeps in the output."""
     for source in sources:
-        if not source.is_dir():
+        if not isdir(source):  # that of `Path` raises for a name that is too long
             yield source, Path()
             continue
         for path in sorted(source.rglob("*")):
@@ -115,13 +128,26 @@ def _write_atomically(target: Path, data: bytes) -> None:
 def _with_progress(
     files: Sequence[tuple[Path, Path]], *, quiet: bool
 ) -> Iterator[tuple[Path, Path]]:
-    if quiet or len(files) < 2 or not sys.stderr.isatty():
+    if quiet or len(files) < 2:
         yield from files
+        return
+    if not sys.stderr.isatty():
+        yield from _with_lines(files)
         return
     from rich.console import Console
     from rich.progress import track
 
     yield from track(files, "Optimizing", console=Console(stderr=True), transient=True)
+
+
+def _with_lines(files: Sequence[tuple[Path, Path]]) -> Iterator[tuple[Path, Path]]:
+    """For logs and pipes: a line now and then; none where all is done before the first."""
+    told = perf_counter()
+    for done, file in enumerate(files):
+        if perf_counter() - told >= _LINE_EVERY_S:
+            told = perf_counter()
+            click.echo(f"{done} of {len(files)} files", err=True)
+        yield file
 
 
 def _print_json(rows: Sequence[Row], seconds: float) -> None:
@@ -146,6 +172,7 @@ def _print_json(rows: Sequence[Row], seconds: float) -> None:
 
 def _print_table(rows: Sequence[Row], seconds: float, output: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -160,7 +187,7 @@ def _print_table(rows: Sequence[Row], seconds: float, output: Path) -> None:
     ):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
     for row in rows:
-        name = Path(row.source).name
+        name = escape(click.format_filename(row.source, shorten=True))
         if row.error:
             table.add_row(name, row.rendition, "", _size(row.before), "[red]failed[/]", "", "")
             continue
@@ -174,13 +201,15 @@ def _print_table(rows: Sequence[Row], seconds: float, output: Path) -> None:
             saved,
             f"{row.ms:.0f}",
         )
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(emoji=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
     done = sum(row.error is None for row in rows)
-    console.print(f"{done} renditions in {seconds:.2f} s, in {output}", highlight=False)
+    said = f"{done} renditions in {seconds:.2f} s, in {click.format_filename(output)}"
+    console.print(said, highlight=False, markup=False)
     for row in rows:
         if row.error:
-            console.print(f"[red]{Path(row.source).name}[/]: {row.error}", highlight=False)
+            name = escape(click.format_filename(row.source, shorten=True))
+            console.print(f"[red]{name}[/]: {escape(row.error)}", highlight=False)
 
 
 def _size(count: int) -> str:

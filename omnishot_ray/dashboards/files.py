@@ -61,5 +61,5 @@ def stale_files(folder: Path) -> list[Path]:
     return [
         folder / name
         for name, text in rendered().items()
-        if not (folder / name).is_file() or (folder / name).read_text() != text
+        if not (folder / name).is_file() or (folder / name).read_bytes() != text.encode()
     ]

@@ -44,8 +44,8 @@ class Change:
 def push(url: str, token: str, prometheus_url: str) -> list[Change]:
     """Bring everything into the Grafana at `url`; `prometheus_url` is as Grafana reaches it.
 
-    Raises `ConfigError` for an address or a token that cannot be used, and `EngineUnavailable` when
-    Grafana does not answer or cannot do it.
+    Raises `ConfigError` for an address or a token that cannot be used, `ConnectionError` when
+    nothing answers, and `EngineUnavailable` when Grafana answers that it cannot do it.
     """
     client = GrafanaApi.from_url(_base_url(url), credential=token, timeout=_TIMEOUT_S)
     try:
@@ -63,7 +63,7 @@ def push(url: str, token: str, prometheus_url: str) -> list[Change]:
             ) from None
         raise EngineUnavailable(f"Grafana answered {error.status_code}: {error.message}.") from None
     except requests.RequestException as error:
-        raise EngineUnavailable(
+        raise ConnectionError(
             f"Grafana at {_told(url)} does not answer ({type(error).__name__})."
         ) from None
 

@@ -36,6 +36,10 @@ class Archive:
     def __init__(self, uri: str) -> None:
         self._files, self._root = fs.FileSystem.from_uri(uri)
 
+    def exists(self) -> bool:
+        """Whether there is such a folder."""
+        return bool(self._files.get_file_info(self._root).type == fs.FileType.Directory)
+
     def write(self, table: str, samples: pa.Table, now_s: float) -> None:
         """Samples, each into its hour."""
         hours = pc.cast(pc.floor(pc.divide(samples["at_s"], float(HOUR_S))), pa.int64())

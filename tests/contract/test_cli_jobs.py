@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from omnishot_ray.api.application import create_app
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
+from omnishot_ray.cli import jobs as commands
 from omnishot_ray.cli import main
 from omnishot_ray.imaging.limits import Limits
 from tests.jobbing import Workshop
@@ -78,8 +79,30 @@ def test_what_is_not_possible_is_said(url: str) -> None:
     assert run(url, "list", "--status", "lost").exit_code == 1
 
 
+def test_names_are_shown_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "a[bold]:cat:[/b]"
+    variant = {"name": name, "status": "error", "error": {"detail": name}}
+    job = dict.fromkeys(("started_at", "finished_at", "next_attempt_at", "batch_id")) | {
+        "id": "0",
+        "status": "dead",
+        "progress": 0,
+        "attempts": 1,
+        "max_attempts": 1,
+        "priority": 0,
+        "user_id": name,
+        "created_at": "now",
+        "error": {"title": name, "detail": name},
+        "variants": [variant],
+    }
+    page = {"jobs": [job], "next_cursor": None}
+    monkeypatch.setattr(commands, "_ask", lambda _url, _how, path: page if "?" in path else job)
+    assert run("http://a", "list").output.count(name) == 2
+    assert run("http://a", "show", "0").output.count(name) == 4
+
+
 def test_without_a_service() -> None:
     assert run("http://127.0.0.1:9", "list").exit_code == 3
     assert run("ftp://x", "list").exit_code == 2
+    assert run("http://a b", "list").exit_code == 3
     assert CliRunner().invoke(main, ["jobs", "--help"]).output.count("cancel") >= 1
     assert CliRunner().invoke(main, ["jobs", "nonsense"]).exit_code == 2

@@ -122,7 +122,7 @@ def test_what_grafana_cannot_do_is_said(grafana: GrafanaServer, status: int) -> 
 
 def test_a_grafana_that_is_not_there_is_said(grafana: GrafanaServer) -> None:
     grafana.close()
-    with pytest.raises(EngineUnavailable, match="does not answer"):
+    with pytest.raises(ConnectionError, match="does not answer"):
         push(grafana.url, TOKEN, PROMETHEUS)
 
 
@@ -154,6 +154,10 @@ def test_the_command_says_what_is_wrong(grafana: GrafanaServer) -> None:
     assert refused.exit_code == 2
     grafana.answer_all = 500
     assert run("--grafana", grafana.url, GRAFANA_TOKEN=TOKEN).exit_code == 1
+    grafana.close()
+    gone = run("--grafana", grafana.url, GRAFANA_TOKEN=TOKEN)
+    assert gone.exit_code == 3
+    assert "does not answer" in gone.output
 
 
 def test_the_server_refuses_what_the_schema_does(grafana: GrafanaServer) -> None:

@@ -177,3 +177,10 @@ def test_render_writes_what_is_missing_and_no_more(tmp_path) -> None:
     assert "pool.json" in CliRunner().invoke(main, command).output
     assert json.loads((tmp_path / "grafana" / "pool.json").read_text())["uid"] == "omnishot-pool"
     assert CliRunner().invoke(main, [*command, "--check"]).exit_code == 0
+
+
+def test_a_folder_that_cannot_be_had_is_said(tmp_path) -> None:
+    (tmp_path / "file").touch()
+    command = ["dashboards", "render", "-o", str(tmp_path / "file" / "below")]
+    answer = CliRunner().invoke(main, command)
+    assert (answer.exit_code, "cannot be written" in answer.output) == (3, True)

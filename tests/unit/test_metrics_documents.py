@@ -77,6 +77,12 @@ def test_the_command_exports(folder: Path, suffix: str) -> None:
         (["query", "--from", "/nothing", "--table", "secrets"], 2),
         (["query", "--from", "/nothing", "--window", "soon"], 2),
         (["query", "--url", "http://127.0.0.1:9"], 3),
+        (["query", "--url", "nope"], 2),
+        (["query", "--url", "http://a b"], 3),
+        (["query", "--from", "nosuch://x"], 2),
+        (["query", "--from", "/nothing"], 3),
+        (["export", "--from", "/nothing"], 3),
+        (["analyze", "--url", "nope"], 2),
         (["export", "-o", "samples.csv"], 2),
     ],
 )
@@ -84,3 +90,10 @@ def test_the_command_says_what_is_wrong(arguments: list[str], code: int) -> None
     answer = CliRunner().invoke(main, ["metrics", *arguments])
     assert answer.exit_code == code, answer.output
     assert answer.output
+    assert isinstance(answer.exception, SystemExit)
+
+
+def test_an_output_that_cannot_be_written_is_said(folder: Path) -> None:
+    command = ["metrics", "export", "--from", str(folder / "metrics")]
+    answer = CliRunner().invoke(main, [*command, "-o", str(folder / "none" / "samples.json")])
+    assert (answer.exit_code, "cannot be written" in answer.output) == (3, True)
