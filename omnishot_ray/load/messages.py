@@ -1,6 +1,7 @@
 """A request as bytes, and what an answer's headers say."""
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from omnishot_ray.load.pictures import numbered
 from omnishot_ray.load.traffic import Ask
@@ -19,6 +20,21 @@ def pack(ask: Ask) -> tuple[str, bytes]:
     head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; ".encode()
     body = b"".join(head + part + b"\r\n" for part in parts) + f"--{_BOUNDARY}--\r\n".encode()
     return f"multipart/form-data; boundary={_BOUNDARY}", body
+
+
+def authorize(key: str) -> Mapping[str, str]:
+    """Headers that hand over an API key, none without one.
+
+    ValueError, which does not tell the key, for what no header can carry.
+    """
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the API key has characters that no header can carry")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def is_own(url: str, place: str) -> bool:
+    """Whether what an answer names is on the same server: neither load nor key is for another."""
+    return place.startswith("/") or urlsplit(place)[:2] == urlsplit(url)[:2]
 
 
 def read_queue_ms(headers: Mapping[str, str]) -> float:

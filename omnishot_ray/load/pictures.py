@@ -5,9 +5,10 @@ for a whole catalogue: nothing is answered from a cache that has not been asked 
 """
 
 import io
+import logging
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,11 +20,16 @@ from PIL import Image
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.imaging.formats import Format, sniff
 from omnishot_ray.imaging.header import read_header
+from omnishot_ray.imaging.limits import Limits
 
 SIZES = ("small", "medium", "large")
 _SMALL_PIXELS, _MEDIUM_PIXELS = 500_000, 3_000_000
 _MOST_BYTES = 32 * 1024 * 1024
+_MOST_PIXELS = Limits().max_pixels
 """What the service takes by default; larger files of a folder are left out."""
+_MOST_TOTAL = 512 * 1024 * 1024
+_MOST_NAMES = 5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +80,19 @@ def drawn_library() -> Library:
     )
 
 
-def read_library(folder: Path) -> Library:
-    """The JPEG, PNG and WebP files of a folder. ValueError when there are none."""
-    pictures = []
+def read_library(folder: Path, warn: Callable[[str], None] = _log.warning) -> Library:
+    """The JPEG, PNG and WebP files of a folder.
+
+    What the service would not take by its defaults, 32 MiB or 50 megapixels, is left out, and
+    `warn` gets a line about all of it. ValueError when there are no pictures, and when there are
+    more than 512 MiB of them, for each process of visitors has all in memory.
+    """
+    pictures, left_out, total = [], list[str](), 0
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or not 0 < path.stat().st_size <= _MOST_BYTES:
+        if not path.is_file():
             continue
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
         format = sniff(data)
         if format not in _NUMBERERS:
             continue
@@ -88,10 +100,25 @@ def read_library(folder: Path) -> Library:
             header = read_header(data)
         except OmnishotError:
             continue
+        if len(data) > _MOST_BYTES or header.width * header.height > _MOST_PIXELS:
+            left_out.append(path.name)
+            continue
+        total += len(data)
+        if total > _MOST_TOTAL:
+            raise ValueError(
+                f"the pictures of {folder} have more than {_MOST_TOTAL >> 20} MiB, which is the "
+                "limit; take fewer or smaller ones"
+            )
         width, height = header.width, header.height
         if header.swaps_sides:
             width, height = height, width
         pictures.append(Picture(path.name, data, width, height, format))
+    if left_out:
+        names = ", ".join(left_out[:_MOST_NAMES]) + ", …" * (len(left_out) > _MOST_NAMES)
+        warn(
+            f"left out {len(left_out)} pictures of {folder} with more than {_MOST_BYTES >> 20} MiB "
+            f"or {_MOST_PIXELS / 1e6:g} megapixels: {names}"
+        )
     return group(pictures)
 
 

@@ -1,7 +1,9 @@
 """One process of visitors: `python -m omnishot_ray.load.worker`, started by `run.py`.
 
-Reads an order from the first line of standard input, says `ready`, and begins when a second line
-comes. Then writes a line a second: how many users there are, and all answers since the last.
+Reads an order from the first line of standard input, says `ready` and what it warns of, and begins
+when a second line comes. Then writes a line a second: how many users there are, and all answers
+since the last. An API key comes as `key` of the order: arguments and environment can be read by
+others, and nothing here writes it.
 """
 
 import gevent.monkey
@@ -23,7 +25,7 @@ from locust.env import Environment  # noqa: E402
 from omnishot_ray.load.answers import Answer  # noqa: E402
 from omnishot_ray.load.pictures import drawn_library, read_library  # noqa: E402
 from omnishot_ray.load.traffic import Mix, Traffic  # noqa: E402
-from omnishot_ray.load.visitor import make_visitor  # noqa: E402
+from omnishot_ray.load.visitor import PATIENCE_S, make_visitor  # noqa: E402
 
 _FLUSH_S = 1.0
 _MOST_STARTS = 200
@@ -57,11 +59,13 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # each user has a connection
     order = json.loads(sys.stdin.readline())
     pictures = order["pictures"]
-    library = read_library(Path(pictures)) if pictures else drawn_library()
+    warnings: list[str] = []
+    library = read_library(Path(pictures), warnings.append) if pictures else drawn_library()
     traffic = Traffic(library, Mix(**order["mix"]), order["seed"])
     answers: list[Answer] = []
     plan = Plan([tuple(stage) for stage in order["stages"]])
     noted = 0
+    patience_s = float(order.get("patience_s", PATIENCE_S))
 
     def note(answer: Answer) -> None:
         nonlocal noted
@@ -76,9 +80,13 @@ def main() -> int:
         order["step"],
         order["pace_s"],
         order["decode_every"],
+        order.get("key") or "",
+        patience_s,
     )
     visitor.host = order["url"]
-    environment = Environment(user_classes=[visitor], shape_class=plan, catch_exceptions=True)
+    environment = Environment(
+        user_classes=[visitor], shape_class=plan, catch_exceptions=True, stop_timeout=patience_s
+    )
     runner = environment.create_local_runner()
 
     def flush() -> None:
@@ -87,11 +95,11 @@ def main() -> int:
         cpu_s = process_time() - began_s
         _say({"users": runner.user_count, "answers": rows, "cpu_s": round(cpu_s, 4)})
 
-    _say({"ready": True})
+    _say({"ready": True, "warnings": warnings})
     sys.stdin.readline()
     began_s = process_time()
     runner.start_shape()
-    until = monotonic() + order["seconds"] + 5.0
+    until = monotonic() + order["seconds"] + patience_s + 5.0
     while monotonic() < until and runner.shape_greenlet is not None:
         gevent.sleep(_FLUSH_S)
         flush()

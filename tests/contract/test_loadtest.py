@@ -43,13 +43,15 @@ ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Wrong).serve_forever()
 """
 
 JOBS = """
-import json, sys
+import io, json, sys
+from PIL import Image
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Jobs(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     asked = {}
+    sizes = {"instagram-post": (1080, 1080), "facebook-post": (1080, 1350)}
     def answer(self, status, document, **headers):
-        body = json.dumps(document).encode()
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(status)
         for name, value in headers.items(): self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
@@ -63,11 +65,21 @@ class Jobs(BaseHTTPRequestHandler):
         self.asked[number] = 0
         self.answer(202, {"id": number}, Location=f"/api/jobs/{number}")
     def do_GET(self):
-        number = int(self.path.rpartition("/")[2])
+        last = self.path.rpartition("/")[2]
+        if last in self.sizes:
+            sink = io.BytesIO()
+            Image.new("RGB", self.sizes[last]).save(sink, "JPEG")
+            return self.answer(200, sink.getvalue())
+        number = int(last)
         self.asked[number] += 1
         end = "failed" if number % 3 == 2 else "completed"
         status = "active" if self.asked[number] < 2 else end
-        self.answer(200, {"status": status, "variants": [{}, {}]})
+        ok = {"status": "ok", "format": "jpeg"}
+        variants = [
+            {**ok, "name": name, "width": width, "height": height, "url": f"{self.path}/{name}"}
+            for name, (width, height) in self.sizes.items()
+        ]
+        self.answer(200, {"status": status, "variants": variants})
     def log_message(self, *_): pass
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Jobs).serve_forever()
 """

@@ -16,7 +16,7 @@ from omnishot_ray.imaging.header import read_header
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.options import parse_options
 from omnishot_ray.imaging.pipeline import Rendition, process
-from omnishot_ray.load import checks
+from omnishot_ray.load import checks, pictures
 from omnishot_ray.load.messages import pack, read_queue_ms
 from omnishot_ray.load.pictures import drawn_library, group, numbered, read_library
 from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
@@ -154,6 +154,36 @@ def test_a_folder_of_pictures_stands_in_for_the_drawn(tmp_path) -> None:
     }
     with pytest.raises(ValueError, match="no JPEG"):
         group([])
+
+
+def test_pictures_that_the_service_would_not_take_are_left_out(tmp_path, monkeypatch) -> None:
+    for name in (
+        "photo_flower_480x360.jpg",
+        "webp_alpha_300x300.webp",
+        "apng_blend_over_128x64.png",
+    ):
+        (tmp_path / name).write_bytes((DATA / "valid" / name).read_bytes())
+    monkeypatch.setattr(pictures, "_MOST_PIXELS", 480 * 360 - 1)
+    monkeypatch.setattr(
+        pictures, "_MOST_BYTES", (tmp_path / "webp_alpha_300x300.webp").stat().st_size - 1
+    )
+    warnings: list[str] = []
+    library = read_library(tmp_path, warnings.append)
+    assert {one.name for one in library["large"]} == {"apng_blend_over_128x64.png"}
+    (warning,) = warnings
+    assert "left out 2 pictures" in warning
+    assert "photo_flower_480x360.jpg, webp_alpha_300x300.webp" in warning
+
+
+def test_a_folder_too_large_for_memory_is_refused(tmp_path, monkeypatch) -> None:
+    data = (DATA / "valid" / "photo_flower_480x360.jpg").read_bytes()
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(data)
+    monkeypatch.setattr(pictures, "_MOST_TOTAL", 3 * len(data))
+    assert len(read_library(tmp_path)["small"]) == 3
+    monkeypatch.setattr(pictures, "_MOST_TOTAL", 3 * len(data) - 1)
+    with pytest.raises(ValueError, match=r"more than \d+ MiB, which is the limit"):
+        read_library(tmp_path)
 
 
 def every_way():
