@@ -266,7 +266,8 @@ def doctor(port: int, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The JSON of an earlier run, to compare with.",
 )
-@click.option("--most-errors", type=click.FloatRange(0, 1), help="Share that is still passed.")
+@click.option("--most-errors", type=click.FloatRange(0, 1), help="Share, 429 left out.")
+@click.option("--most-shed", type=click.FloatRange(0, 1), help="Share of 429.")
 @click.option("--most-p95-ms", type=click.FloatRange(0), help="Of all right answers.")
 @click.option("--allow-remote", is_flag=True, help="Send load to another machine than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")

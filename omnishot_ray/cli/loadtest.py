@@ -40,6 +40,7 @@ class Wanted:
     report: Path | None = None
     beside: Path | None = None
     most_errors: float | None = None
+    most_shed: float | None = None
     most_p95_ms: float | None = None
     allow_remote: bool = False
     as_json: bool = False
@@ -93,6 +94,7 @@ def _shape(wanted: Wanted) -> Shape:
         name: value
         for name, value in (
             ("most_errors", wanted.most_errors),
+            ("most_shed", wanted.most_shed),
             ("most_p95_ms", wanted.most_p95_ms),
         )
         if value is not None
@@ -236,7 +238,7 @@ def _print_table(report: Document) -> None:
             str(step["failures"]),
             f"{100 * step['success_rate']:.2f} %",
             f"{step['rps']:.1f}",
-            *(f"{step[name]:.0f} ms" for name in ("p50", "p95", "p99")),
+            *(_tell(step[name], ".0f", " ms") for name in ("p50", "p95", "p99")),
             f"{step['memory_delta_mb']:+.0f}" if "memory_delta_mb" in step else "",
         )
     console.print(table)
@@ -244,16 +246,21 @@ def _print_table(report: Document) -> None:
         then, now = row["rps"]
         console.print(
             f"{row['users']} users: {then:.1f} → {now:.1f} answers/s, "
-            f"p95 {row['p95'][0]:.0f} → {row['p95'][1]:.0f} ms beside {report['beside']}",
+            f"p95 {_tell(row['p95'][0], '.0f')} → {_tell(row['p95'][1], '.0f')} ms "
+            f"beside {report['beside']}",
             highlight=False,
         )
     for verdict in report["thresholds"]:
         mark = "[green]✓[/]" if verdict["passed"] else "[red]✗[/]"
         console.print(
-            f"{mark} {verdict['what']} {verdict['value']:g} ({verdict['sign']} "
+            f"{mark} {verdict['what']} {_tell(verdict['value'], 'g')} ({verdict['sign']} "
             f"{verdict['limit']:g})",
             highlight=False,
         )
+
+
+def _tell(value: float | None, form: str, unit: str = "") -> str:
+    return "–" if value is None else f"{value:{form}}{unit}"
 
 
 def _complain(text: str, code: int) -> int:

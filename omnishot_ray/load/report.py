@@ -21,9 +21,9 @@ _KNEE_GAIN = 1.1
 Document = dict[str, Any]
 
 
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """By nearest rank; 0 of nothing."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+def percentile(ordered: Sequence[float], share: float) -> float | None:
+    """By nearest rank; None of nothing, for 0 would be the best that there is."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
 
 def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Document:
@@ -89,13 +89,17 @@ def _figures(answers: Sequence[Answer], seconds: float) -> Document:
         "shed": sum(one.is_shed for one in answers),
         "success_rate": round(len(right) / len(answers), 5) if answers else 0.0,
         "rps": round(len(right) / seconds, 2),
-        "p50": round(percentile(right, 0.50), 2),
-        "p95": round(percentile(right, 0.95), 2),
-        "p99": round(percentile(right, 0.99), 2),
-        "queue_p95": round(percentile(queued, 0.95), 2),
+        "p50": _round(percentile(right, 0.50)),
+        "p95": _round(percentile(right, 0.95)),
+        "p99": _round(percentile(right, 0.99)),
+        "queue_p95": _round(percentile(queued, 0.95)),
         "cached": round(cached / len(right), 3) if right else 0.0,
         "errors": dict(sorted(problems.items())),
     }
+
+
+def _round(value: float | None, digits: int = 2) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _by_kind(answers: Sequence[Answer]) -> Mapping[str, list[Answer]]:
@@ -143,6 +147,9 @@ def judge_run(
     shed = sum(one.is_shed for one in answers) / count
     errors = sum(not one.is_right for one in answers) / count - shed
     verdicts.append(_most("share of errors", errors, thresholds.most_errors))
+    # A stage that came to nothing is none that the others make up for.
+    empty = sum(not step["requests"] > step["failures"] for step in steps)
+    verdicts.append(_most("stages without a right answer", empty, 0))
     if thresholds.most_shed is not None:
         verdicts.append(_most("share of 429", shed, thresholds.most_shed))
     if thresholds.most_p95_ms is not None:
@@ -166,14 +173,14 @@ def judge_run(
     return verdicts
 
 
-def _most(what: str, value: float, limit: float) -> Document:
-    return _verdict(what, value, limit, value <= limit, "≤")
+def _most(what: str, value: float | None, limit: float) -> Document:
+    return _verdict(what, value, limit, value is not None and value <= limit, "≤")
 
 
-def _verdict(what: str, value: float, limit: float, passed: bool, sign: str) -> Document:
+def _verdict(what: str, value: float | None, limit: float, passed: bool, sign: str) -> Document:
     return {
         "what": what,
-        "value": round(value, 5),
+        "value": _round(value, 5),
         "limit": limit,
         "sign": sign,
         "passed": passed,
@@ -224,8 +231,8 @@ def compare(document: Document, earlier: Mapping[str, Any]) -> list[Document]:
     return rows
 
 
-def _ratio(now: float, before: float) -> float | None:
-    return round(now / before, 3) if before else None
+def _ratio(now: float | None, before: float | None) -> float | None:
+    return None if now is None or not before else round(now / before, 3)
 
 
 def read_earlier(document: Any) -> Mapping[str, Any]:

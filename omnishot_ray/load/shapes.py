@@ -21,7 +21,8 @@ class Stage:
 class Thresholds:
     """What has to hold over the whole run; None is not looked at.
 
-    `most_errors` is the share of answers that are neither right nor 429; `most_shed` that of 429.
+    `most_errors` is the share of answers that are neither right nor 429; `most_shed` that of 429,
+    without which a service that turns everybody away has no errors.
     `least_tail` compares the throughput of the last stage with the first: a service has to come
     back. `most_slope_mb` is memory in MB a minute, by the Theil-Sen slope.
     """
@@ -103,7 +104,7 @@ def _knee(users: int | None, seconds: float | None) -> Shape:
         "knee",
         "twice as many users at each step, beyond what the service can do",
         tuple(Stage(count, seconds or 10) for count in counts),
-        Thresholds(),
+        Thresholds(most_shed=0.9),
         think_s=0.0,
     )
 
@@ -115,7 +116,7 @@ def _spike(users: int | None, seconds: float | None) -> Shape:
         "spike",
         "ten times the users for a while, and calm again",
         (Stage(few, length), Stage(most, length), Stage(few, 2 * length)),
-        Thresholds(least_tail=0.8),
+        Thresholds(most_shed=0.5, least_tail=0.8),
     )
 
 
@@ -135,7 +136,7 @@ def _crowd(name: str, count: int, think_s: float) -> "Builder":
             name,
             f"{count:,} users, each asking every {think_s:g} s",
             (Stage(max(1, most // 10), seconds or 20), Stage(most, 3 * (seconds or 20))),
-            Thresholds(),
+            Thresholds(most_shed=0.5),
             think_s=think_s,
         )
 

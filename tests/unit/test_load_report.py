@@ -68,6 +68,31 @@ def test_a_run_without_an_answer_has_not_passed() -> None:
     assert not report()["passed"]
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_service_that_turns_everybody_away_has_not_passed(name: str) -> None:
+    shape = build_shape(name, None, 2.0)
+    shed = [answer(second / 2, problem=checks.SHED) for second in range(int(2 * shape.seconds))]
+    assert not report(*shed, shape=shape)["passed"]
+
+
+def test_a_stage_without_a_right_answer_has_not_passed() -> None:
+    many = [answer(second / 1000) for second in range(2000)]
+    shape = replace(SHAPE, thresholds=Thresholds(most_errors=1.0, most_shed=1.0))
+    made = report(*many, answer(3, problem=checks.SHED), shape=shape)
+    failed = [one["what"] for one in made["thresholds"] if not one["passed"]]
+    assert failed == ["stages without a right answer"]
+    assert [made["steps"][1][name] for name in ("p50", "p95", "queue_p95")] == [None] * 3
+    assert "<td>–</td>" in write_page(made)
+    assert report(*many, answer(3), shape=shape)["passed"]
+
+
+def test_no_percentile_is_within_no_limit() -> None:
+    shape = replace(SHAPE, thresholds=Thresholds(1.0, 1.0, most_p95_ms=100))
+    made = report(answer(0.5, problem=checks.SHED), shape=shape)
+    (p95,) = [one for one in made["thresholds"] if one["what"] == "p95, ms"]
+    assert (p95["value"], p95["passed"]) == (None, False)
+
+
 def test_a_service_that_does_not_come_back_has_not_passed() -> None:
     shape = replace(SHAPE, thresholds=Thresholds(least_tail=0.8))
     lively = [answer(second / 10) for second in range(20)]
