@@ -16,7 +16,7 @@ import click
 
 from omnishot_ray.load.answers import Answer
 from omnishot_ray.load.page import write_page
-from omnishot_ray.load.report import Document, build_report, compare, read_earlier
+from omnishot_ray.load.report import Document, build_report, compare, contrast, read_earlier
 from omnishot_ray.load.run import LoadTestFailed, Run, has_locust, is_loopback, run_shape
 from omnishot_ray.load.service import answers_at, has_jobs, own_service
 from omnishot_ray.load.shapes import Shape, build_shape
@@ -58,8 +58,11 @@ def run_loadtest(wanted: Wanted) -> int:
     try:
         shape = _shape(wanted)
         earlier = _read_earlier(wanted.beside)
+        notes = contrast(shape, wanted.mix, earlier) if earlier else []
     except ValueError as error:
         return _complain(str(error), 2)
+    for note in notes:
+        _say(f"beside {wanted.beside}: {note}")
     if wanted.url:
         url = wanted.url.rstrip("/")
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
@@ -79,6 +82,7 @@ def run_loadtest(wanted: Wanted) -> int:
         return _complain(str(failure), 3)
     if earlier is not None and wanted.beside:
         report["beside"], report["compared"] = wanted.beside.name, compare(report, earlier)
+        report["compared_notes"] = notes
     _write(wanted, report)
     return 0 if report["passed"] else 1
 
@@ -242,6 +246,8 @@ def _print_table(report: Document) -> None:
             f"{step['memory_delta_mb']:+.0f}" if "memory_delta_mb" in step else "",
         )
     console.print(table)
+    if report.get("compared") == []:
+        console.print(f"No stage in common with {report['beside']}", highlight=False)
     for row in report.get("compared", []):
         then, now = row["rps"]
         console.print(

@@ -33,6 +33,7 @@ _COLUMNS = (
     ("memory_mb", "memory MB"),
     ("memory_delta_mb", "memory Δ MB"),
 )
+_NOT_COMMON = "<p>The runs have no stage in common.</p>"
 _MOST_ERRORS = 5
 """Kinds of errors that have a line of their own in the plot."""
 
@@ -71,8 +72,10 @@ def write_page(report: Mapping[str, Any]) -> str:
             f"p95 {_number(knee['p95'])} ms. More users bring less than a tenth more.</p>"
         )
     parts += ["<h2>Over time</h2>", plot(report)]
-    if report.get("compared"):
-        parts += [f"<h2>Beside {escape(report['beside'])}</h2>", _compared(report["compared"])]
+    if "compared" in report:
+        parts += [f"<h2>Beside {escape(report['beside'])}</h2>"]
+        parts += [f"<p>{escape(note)}.</p>" for note in report.get("compared_notes", ())]
+        parts.append(_compared(report["compared"]) if report["compared"] else _NOT_COMMON)
     parts += ["<h2>By kind of request</h2>", _kinds(report["kinds"]), "</body></html>", ""]
     return "\n".join(parts)
 

@@ -11,7 +11,7 @@ from typing import Any
 from omnishot_ray import __version__
 from omnishot_ray.load.answers import Answer
 from omnishot_ray.load.run import Run
-from omnishot_ray.load.shapes import Thresholds
+from omnishot_ray.load.shapes import Shape, Thresholds
 from omnishot_ray.load.watch import Seen
 
 VERSION = 1
@@ -209,26 +209,52 @@ def find_knee(steps: Sequence[Mapping[str, Any]]) -> Document:
     return {"users": knee["users"], "rps": knee["rps"], "p95": knee["p95"]}
 
 
+def contrast(shape: Shape, mix: str, earlier: Mapping[str, Any]) -> list[str]:
+    """What stands between a run to come and an earlier one, which can still be compared.
+
+    Raises ValueError where they cannot: another shape, another mix, no stage in common. An earlier
+    report that does not say its shape or mix is taken at its word.
+    """
+    for what, now in (("shape", shape.name), ("mix", mix)):
+        if earlier.get(what, now) != now:
+            raise ValueError(f"the earlier run had the {what} {earlier[what]}, this one has {now}")
+    pairs = _pairs([{"users": one.users, "seconds": one.seconds} for one in shape.stages], earlier)
+    if not pairs:
+        raise ValueError("the earlier run has no stage in common with this one")
+    notes = []
+    if len(pairs) < max(len(shape.stages), len(earlier["steps"])):
+        notes.append(f"{len(pairs)} of the {len(shape.stages)} stages have an earlier one")
+    for step, old in pairs:
+        if old.get("seconds", step["seconds"]) != step["seconds"]:
+            notes.append(
+                f"{step['users']} users: {old['seconds']:g} s in the earlier run, "
+                f"{step['seconds']:g} s in this one"
+            )
+    return notes
+
+
+def _pairs(
+    steps: Sequence[Mapping[str, Any]], earlier: Mapping[str, Any]
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Steps with the earlier ones at the same place, where both have as many users."""
+    both = zip(steps, earlier["steps"], strict=False)
+    return [(step, old) for step, old in both if step["users"] == old["users"]]
+
+
 def compare(document: Document, earlier: Mapping[str, Any]) -> list[Document]:
-    """Steps that both runs have, by their users; ratios of this one to the earlier."""
-    before = {step["users"]: step for step in earlier["steps"]}
-    rows = []
-    for step in document["steps"]:
-        old = before.get(step["users"])
-        if old is None:
-            continue
-        rows.append(
-            {
-                "users": step["users"],
-                **{
-                    name: (old.get(name), step.get(name))
-                    for name in ("success_rate", "rps", "p50", "p95", "p99", "memory_delta_mb")
-                },
-                "rps_ratio": _ratio(step["rps"], old["rps"]),
-                "p95_ratio": _ratio(step["p95"], old["p95"]),
-            }
-        )
-    return rows
+    """Steps that both runs have, by their place and users; ratios of this one to the earlier."""
+    return [
+        {
+            "users": step["users"],
+            **{
+                name: (old.get(name), step.get(name))
+                for name in ("success_rate", "rps", "p50", "p95", "p99", "memory_delta_mb")
+            },
+            "rps_ratio": _ratio(step["rps"], old["rps"]),
+            "p95_ratio": _ratio(step["p95"], old["p95"]),
+        }
+        for step, old in _pairs(document["steps"], earlier)
+    ]
 
 
 def _ratio(now: float | None, before: float | None) -> float | None:

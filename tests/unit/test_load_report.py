@@ -16,6 +16,7 @@ from omnishot_ray.load.pictures import drawn_library
 from omnishot_ray.load.report import (
     build_report,
     compare,
+    contrast,
     find_knee,
     percentile,
     read_earlier,
@@ -138,6 +139,31 @@ def test_an_earlier_run_stands_beside_it() -> None:
     page = write_page(now)
     assert "Beside old.json" in page
     assert "2.00×" in page
+
+
+def test_stages_with_the_same_users_are_compared_by_their_place() -> None:
+    shape = Shape("spike", "up and down", (Stage(1, 2), Stage(9, 2), Stage(1, 2)), Thresholds())
+    before = report(answer(0.5), answer(2.5), *(answer(4.5) for _ in range(5)), shape=shape)
+    now = report(answer(0.5), answer(2.5), *(answer(4.5) for _ in range(10)), shape=shape)
+    assert [row["rps_ratio"] for row in compare(now, before)] == [1.0, 1.0, 2.0]
+
+
+def test_runs_that_are_not_alike_are_not_compared() -> None:
+    before = report(answer(0.5)) | {"mix": "usual"}
+    assert contrast(SHAPE, "usual", before) == []
+    assert contrast(SHAPE, "usual", {"steps": before["steps"]}) == []
+    with pytest.raises(ValueError, match="had the shape steps"):
+        contrast(replace(SHAPE, name="knee"), "usual", before)
+    with pytest.raises(ValueError, match="had the mix usual"):
+        contrast(SHAPE, "plain", before)
+    with pytest.raises(ValueError, match="no stage in common"):
+        contrast(replace(SHAPE, stages=(Stage(7, 2),)), "usual", before)
+    assert contrast(replace(SHAPE, stages=(Stage(1, 4), Stage(6, 2))), "usual", before) == [
+        "1 of the 2 stages have an earlier one",
+        "1 users: 2 s in the earlier run, 4 s in this one",
+    ]
+    page = write_page(before | {"compared": [], "beside": "old.json"})
+    assert "no stage in common" in page
 
 
 @pytest.mark.parametrize("wrong", [[], {}, {"steps": 1}, {"steps": [1]}, {"steps": [{"users": 1}]}])
