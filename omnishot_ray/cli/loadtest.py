@@ -59,6 +59,7 @@ def run_loadtest(wanted: Wanted) -> int:
         shape = _shape(wanted)
         earlier = _read_earlier(wanted.beside)
         notes = contrast(shape, wanted.mix, earlier) if earlier else []
+        _check_places(wanted)
     except ValueError as error:
         return _complain(str(error), 2)
     for note in notes:
@@ -83,8 +84,7 @@ def run_loadtest(wanted: Wanted) -> int:
     if earlier is not None and wanted.beside:
         report["beside"], report["compared"] = wanted.beside.name, compare(report, earlier)
         report["compared_notes"] = notes
-    _write(wanted, report)
-    return 0 if report["passed"] else 1
+    return _write(wanted, report)
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
@@ -106,12 +106,34 @@ def _shape(wanted: Wanted) -> Shape:
     return replace(shape, thresholds=replace(shape.thresholds, **changed))
 
 
+def _places(wanted: Wanted) -> tuple[Path, Path]:
+    """Where the page goes, and its JSON."""
+    page = wanted.report or Path("out") / f"loadtest-{wanted.shape}.html"
+    return page, page.with_suffix(".json")
+
+
+def _check_places(wanted: Wanted) -> None:
+    """A run is not to be lost for a report that cannot be written. Raises ValueError."""
+    page, document = _places(wanted)
+    if page.suffix.lower() == ".json":
+        raise ValueError(f"--report names the page, not its JSON: {page.with_suffix('.html')}")
+    for path in (page, document):
+        was_there = path.exists()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.open("a").close()
+        except OSError as error:
+            raise ValueError(f"--report: {path} cannot be written: {error.strerror}") from None
+        if not was_there:
+            path.unlink()
+
+
 def _read_earlier(path: Path | None) -> Any:
     if path is None:
         return None
     try:
         return read_earlier(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -216,16 +238,21 @@ class _Lines:
             _say(f"{self._shape.name}: {one.users} users for {one.seconds:g} s")
 
 
-def _write(wanted: Wanted, report: Document) -> None:
-    page = wanted.report or Path("out") / f"loadtest-{wanted.shape}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(write_page(report))
-    page.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+def _write(wanted: Wanted, report: Document) -> int:
+    """To standard output first, which is left when a disk is full. Returns the exit code."""
     if wanted.as_json:
         sys.stdout.write(json.dumps(report) + "\n")
-        return
-    _print_table(report)
-    sys.stdout.write(f"Report: {page}, {page.with_suffix('.json')}\n")
+    else:
+        _print_table(report)
+    page, document = _places(wanted)
+    try:
+        page.write_text(write_page(report))
+        document.write_text(json.dumps(report, indent=1) + "\n")
+    except OSError as error:
+        return _complain(f"the report could not be written: {error}", 3)
+    if not wanted.as_json:
+        sys.stdout.write(f"Report: {page}, {document}\n")
+    return 0 if report["passed"] else 1
 
 
 def _print_table(report: Document) -> None:

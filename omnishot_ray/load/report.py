@@ -262,10 +262,26 @@ def _ratio(now: float | None, before: float | None) -> float | None:
 
 
 def read_earlier(document: Any) -> Mapping[str, Any]:
-    """An earlier report. Raises ValueError when it is none."""
+    """An earlier report. Raises ValueError when it is none, or a figure in it is none."""
     if not isinstance(document, dict) or not isinstance(document.get("steps"), list):
         raise ValueError("the earlier report is none that `omnishot loadtest --json` wrote")
+    for what in ("shape", "mix"):
+        if not isinstance(document.get(what, ""), str):
+            raise ValueError(f"the {what} of the earlier report is no text")
     for step in document["steps"]:
-        if not isinstance(step, dict) or not {"users", "rps", "p50", "p95", "p99"} <= set(step):
+        if not isinstance(step, dict) or not {"users", "rps", *_PERCENTILES} <= set(step):
             raise ValueError("the earlier report has a step without users, rps or percentiles")
+        for name in _FIGURES & set(step):
+            # A percentile of nothing is null; so is what other tools could not see.
+            may_lack = name not in ("users", "rps", "seconds")
+            if not (_is_number(step[name]) or (may_lack and step[name] is None)):
+                raise ValueError(f"the earlier report has a step whose {name} is no number")
     return document
+
+
+_PERCENTILES = ("p50", "p95", "p99")
+_FIGURES = {"users", "seconds", "rps", "success_rate", "memory_delta_mb", *_PERCENTILES}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -172,6 +172,30 @@ def test_what_is_no_report_is_refused(wrong) -> None:
         read_earlier(wrong)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("rps", value) for value in ("fast", None, True, float("nan"))),
+        *(("users", value) for value in ([1], None)),
+        *(("p95", value) for value in ("12", {})),
+        *((name, "x") for name in ("seconds", "success_rate", "memory_delta_mb")),
+    ],
+)
+def test_a_damaged_earlier_report_is_refused(name: str, value: object) -> None:
+    step = {"users": 1, "rps": 1.0, "p50": 1.0, "p95": 1.0, "p99": 1.0}
+    with pytest.raises(ValueError, match=f"whose {name} is no number"):
+        read_earlier({"steps": [step | {name: value}]})
+    with pytest.raises(ValueError, match="mix"):
+        read_earlier({"steps": [step], "mix": None})
+
+
+def test_an_earlier_run_without_a_right_answer_can_be_read() -> None:
+    before = read_earlier(json.loads(json.dumps(report())))
+    (row, _) = compare(report(answer(0.5)), before)
+    assert row["p95"] == (None, 10.0)
+    assert row["p95_ratio"] is None
+
+
 def test_the_page_needs_nothing_beside_it() -> None:
     seen = [Seen(START + at, 1.0, 100.0, 1, 2, 9) for at in range(5)]
     made = report(answer(0.5), answer(1, problem="<b>wrong</b>"), seen=seen)

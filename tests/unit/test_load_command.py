@@ -1,0 +1,56 @@
+"""What `omnishot loadtest` refuses before anything is started."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import omnishot_ray.cli.loadtest as module
+from omnishot_ray.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("it has begun")
+
+    monkeypatch.setattr(module, "_service", fail)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["loadtest", *arguments])
+
+
+def test_a_damaged_earlier_report_is_refused(tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier.json"
+    step = {"users": 1, "rps": "fast", "p50": 1.0, "p95": 1.0, "p99": 1.0}
+    earlier.write_text(json.dumps({"steps": [step]}))
+    answer = run("--beside", str(earlier), "--report", str(tmp_path / "x.html"))
+    assert answer.exit_code == 2
+    assert "rps is no number" in answer.output
+
+
+def test_an_earlier_run_of_another_shape_is_refused(tmp_path: Path) -> None:
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(json.dumps({"shape": "knee", "steps": []}))
+    answer = run("--beside", str(earlier), "--report", str(tmp_path / "x.html"))
+    assert answer.exit_code == 2
+    assert "had the shape knee" in answer.output
+
+
+def test_a_report_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "x.json").mkdir()
+    for page in (tmp_path / "file" / "x.html", tmp_path / "x.html"):
+        answer = run("--report", str(page))
+        assert answer.exit_code == 2, page
+        assert "cannot be written" in answer.output
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "x.json"}, "nothing is left"
+
+
+def test_a_page_is_not_overwritten_by_its_json(tmp_path: Path) -> None:
+    answer = run("--report", str(tmp_path / "x.json"))
+    assert answer.exit_code == 2
+    assert "x.html" in answer.output
