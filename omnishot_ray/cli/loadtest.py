@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from omnishot_ray.load.answers import Answer
-from omnishot_ray.load.page import write_page
+from omnishot_ray.load.page import describe_knee, write_page
 from omnishot_ray.load.report import Document, build_report, compare, contrast, read_earlier
 from omnishot_ray.load.run import LoadTestFailed, Run, has_locust, is_loopback, run_shape
 from omnishot_ray.load.service import answers_at, has_jobs, own_service
@@ -23,6 +23,7 @@ from omnishot_ray.load.shapes import Shape, build_shape
 from omnishot_ray.load.traffic import MIXES, Mix, without
 
 _USERS_A_PROCESS = 2000
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "not seen:"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +274,8 @@ def _print_table(report: Document) -> None:
             f"{step['memory_delta_mb']:+.0f}" if "memory_delta_mb" in step else "",
         )
     console.print(table)
+    if "knee" in report:
+        console.print(describe_knee(report), highlight=False)
     if report.get("compared") == []:
         console.print(f"No stage in common with {report['beside']}", highlight=False)
     for row in report.get("compared", []):
@@ -284,7 +287,7 @@ def _print_table(report: Document) -> None:
             highlight=False,
         )
     for verdict in report["thresholds"]:
-        mark = "[green]✓[/]" if verdict["passed"] else "[red]✗[/]"
+        mark = _MARKS[verdict["passed"]]
         console.print(
             f"{mark} {verdict['what']} {_tell(verdict['value'], 'g')} ({verdict['sign']} "
             f"{verdict['limit']:g})",

@@ -34,6 +34,7 @@ _COLUMNS = (
     ("memory_delta_mb", "memory Δ MB"),
 )
 _NOT_COMMON = "<p>The runs have no stage in common.</p>"
+_VERDICTS = {True: "passed", False: "failed", None: "not seen"}
 _MOST_ERRORS = 5
 """Kinds of errors that have a line of their own in the plot."""
 
@@ -58,7 +59,7 @@ def write_page(report: Mapping[str, Any]) -> str:
                     verdict["what"],
                     _number(verdict["value"]),
                     f"{verdict['sign']} {_number(verdict['limit'])}",
-                    "passed" if verdict["passed"] else "failed",
+                    _VERDICTS[verdict["passed"]],
                 )
                 for verdict in report["thresholds"]
             ],
@@ -66,11 +67,8 @@ def write_page(report: Mapping[str, Any]) -> str:
         "<h2>Steps</h2>",
         _steps(report["steps"]),
     ]
-    if knee := report.get("knee"):
-        parts.append(
-            f"<p>The knee: {knee['users']} users, {_number(knee['rps'])} answers a second, "
-            f"p95 {_number(knee['p95'])} ms. More users bring less than a tenth more.</p>"
-        )
+    if "knee" in report:
+        parts.append(f"<p>{describe_knee(report)}</p>")
     parts += ["<h2>Over time</h2>", plot(report)]
     if "compared" in report:
         parts += [f"<h2>Beside {escape(report['beside'])}</h2>"]
@@ -78,6 +76,17 @@ def write_page(report: Mapping[str, Any]) -> str:
         parts.append(_compared(report["compared"]) if report["compared"] else _NOT_COMMON)
     parts += ["<h2>By kind of request</h2>", _kinds(report["kinds"]), "</body></html>", ""]
     return "\n".join(parts)
+
+
+def describe_knee(report: Mapping[str, Any]) -> str:
+    """A sentence about the knee, or that there was none."""
+    knee = report["knee"]
+    if knee is None:
+        return f"The knee was not reached up to {report['steps'][-1]['users']:,} users."
+    return (
+        f"The knee: {knee['users']:,} users, {_number(knee['rps'])} answers a second, "
+        f"p95 {_number(knee['p95'])} ms. More users bring less than a tenth more."
+    )
 
 
 def plot(report: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from omnishot_ray import __version__
 from omnishot_ray.load.answers import Answer
 from omnishot_ray.load.run import Run
-from omnishot_ray.load.shapes import Shape, Thresholds
+from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.watch import Seen
 
 VERSION = 1
@@ -30,7 +30,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
     """The whole document, ready for JSON. `about` is kept as it is: URL, seed, machine."""
     shape = run.shape
     steps = _steps(run, seen)
-    verdicts = judge_run(shape.thresholds, run.answers, steps, seen)
+    verdicts = judge_run(run, steps, seen)
     document = {
         "version": VERSION,
         "omnishot": __version__,
@@ -45,7 +45,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
             for kind, answers in sorted(_by_kind(run.answers).items())
         },
         "thresholds": verdicts,
-        "passed": all(verdict["passed"] for verdict in verdicts),
+        "passed": all(verdict["passed"] is not False for verdict in verdicts),
         "seconds": _seconds(run, seen),
     }
     if shape.name == "knee":
@@ -135,13 +135,9 @@ def _seconds(run: Run, seen: Sequence[Seen]) -> list[Document]:
     return rows
 
 
-def judge_run(
-    thresholds: Thresholds,
-    answers: Sequence[Answer],
-    steps: Sequence[Document],
-    seen: Sequence[Seen],
-) -> list[Document]:
-    """A verdict for each threshold: what, value, limit, whether it passed."""
+def judge_run(run: Run, steps: Sequence[Document], seen: Sequence[Seen]) -> list[Document]:
+    """A verdict for each threshold: what, value, limit, whether it passed; None for not seen."""
+    thresholds, answers = run.shape.thresholds, run.answers
     verdicts = [_verdict("answers", len(answers), 1, len(answers) >= 1, "≥")]
     count = max(1, len(answers))
     shed = sum(one.is_shed for one in answers) / count
@@ -167,9 +163,14 @@ def judge_run(
                 "≥",
             )
         )
-    if thresholds.most_slope_mb is not None and len(seen) > 2:
-        slope = slope_a_minute([(one.at_s, one.memory_mb) for one in seen])
-        verdicts.append(_most("memory, MB a minute", slope, thresholds.most_slope_mb))
+    if thresholds.most_slope_mb is not None:
+        warm_s = run.started_at + min(thresholds.warm_s, run.shape.seconds / 2)
+        points = [(one.at_s, one.memory_mb) for one in seen if one.at_s >= warm_s]
+        # Of somebody else's processes no memory can be read.
+        is_seen = len(points) > 1 and any(memory for _, memory in points)
+        slope = slope_a_minute(points) if is_seen else None
+        verdict = _most("memory, MB a minute", slope, thresholds.most_slope_mb)
+        verdicts.append(verdict if is_seen else verdict | {"passed": None})
     return verdicts
 
 
@@ -199,14 +200,12 @@ def slope_a_minute(points: Sequence[tuple[float, float]], most: int = 300) -> fl
     return median(slopes) if slopes else 0.0
 
 
-def find_knee(steps: Sequence[Mapping[str, Any]]) -> Document:
-    """The last step that brought at least a tenth more throughput than the one before it."""
-    knee = steps[0]
+def find_knee(steps: Sequence[Mapping[str, Any]]) -> Document | None:
+    """The last step before one that brought less than a tenth more; None where none did."""
     for before, step in pairwise(steps):
         if step["rps"] < _KNEE_GAIN * before["rps"]:
-            break
-        knee = step
-    return {"users": knee["users"], "rps": knee["rps"], "p95": knee["p95"]}
+            return {name: before[name] for name in ("users", "rps", "p95")}
+    return None
 
 
 def contrast(shape: Shape, mix: str, earlier: Mapping[str, Any]) -> list[str]:

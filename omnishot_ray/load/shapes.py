@@ -24,7 +24,8 @@ class Thresholds:
     `most_errors` is the share of answers that are neither right nor 429; `most_shed` that of 429,
     without which a service that turns everybody away has no errors.
     `least_tail` compares the throughput of the last stage with the first: a service has to come
-    back. `most_slope_mb` is memory in MB a minute, by the Theil-Sen slope.
+    back. `most_slope_mb` is memory in MB a minute, by the Theil-Sen slope, after the first
+    `warm_s` seconds, at most half of the run: until then caches and heaps fill.
     """
 
     most_errors: float = 0.001
@@ -32,6 +33,7 @@ class Thresholds:
     most_p95_ms: float | None = None
     least_tail: float | None = None
     most_slope_mb: float | None = None
+    warm_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)

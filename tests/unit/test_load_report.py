@@ -111,6 +111,29 @@ def test_memory_and_replicas_are_told_by_step() -> None:
     assert (five["memory_mb"], five["replicas"]) == (150, 2)
 
 
+SOAK = Shape("soak", "soak", (Stage(1, 600),), Thresholds(most_slope_mb=4.0))
+
+
+def soak(*looks: tuple[float, float]):
+    """The verdict on memory and on all, after looks of seconds and MB."""
+    seen = [Seen(START + at, 1.0, memory, 1, 2, 9) for at, memory in looks]
+    made = report(answer(0.5), shape=SOAK, seen=seen)
+    assert made["thresholds"][-1]["what"] == "memory, MB a minute"
+    return made["thresholds"][-1]["passed"], made["passed"]
+
+
+def test_memory_is_judged_when_the_service_is_warm() -> None:
+    filling = [(at, 500.0 + at) for at in range(0, 300, 3)]
+    assert soak(*filling, *((at, 800.0) for at in range(300, 600, 3))) == (True, True)
+    assert soak(*filling, *((at, 800.0 + at / 10) for at in range(300, 600, 3))) == (False, False)
+
+
+def test_memory_that_is_not_seen_is_no_verdict() -> None:
+    assert soak() == (None, True)
+    assert soak(*((at, 0.0) for at in range(0, 600, 3))) == (None, True)
+    assert "not seen" in write_page(report(answer(0.5), shape=SOAK))
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
 def test_percentiles_are_among_the_values(values: list[float], share: float) -> None:
     ordered = sorted(values)
@@ -129,6 +152,16 @@ def test_slope_is_not_moved_by_a_few_outliers() -> None:
 def test_the_knee_is_where_more_users_bring_no_more() -> None:
     steps = [{"users": u, "rps": r, "p95": 1.0} for u, r in ((1, 10), (2, 19), (4, 20), (8, 40))]
     assert find_knee(steps) == {"users": 2, "rps": 19, "p95": 1.0}
+    assert find_knee(steps[:2]) is None
+
+
+def test_a_knee_that_was_not_reached_is_not_claimed() -> None:
+    shape = replace(SHAPE, name="knee")
+    reached = write_page(report(*(answer(s) for s in (0.5, 1, 2.5)), shape=shape))
+    assert "The knee: 1 users" in reached
+    rising = write_page(report(*(answer(s) for s in (0.5, 2.5, 2.6)), shape=shape))
+    assert "not reached up to 5 users" in rising
+    assert "More users bring" not in rising
 
 
 def test_an_earlier_run_stands_beside_it() -> None:
