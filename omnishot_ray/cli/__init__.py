@@ -269,6 +269,7 @@ def doctor(port: int, as_json: bool) -> None:
 @click.option("--most-errors", type=click.FloatRange(0, 1), help="Share, 429 left out.")
 @click.option("--most-shed", type=click.FloatRange(0, 1), help="Share of 429.")
 @click.option("--most-p95-ms", type=click.FloatRange(0), help="Of all right answers.")
+@click.option("--key-env", metavar="NAME", help="Environment variable that holds the API key.")
 @click.option("--allow-remote", is_flag=True, help="Send load to another machine than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 def loadtest(**given: Any) -> None:

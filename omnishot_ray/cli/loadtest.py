@@ -45,6 +45,7 @@ class Wanted:
     most_p95_ms: float | None = None
     allow_remote: bool = False
     as_json: bool = False
+    key_env: str | None = None
 
 
 def run_loadtest(wanted: Wanted) -> int:
@@ -57,7 +58,7 @@ def run_loadtest(wanted: Wanted) -> int:
         )
     signal.signal(signal.SIGTERM, _end)  # what was started here ends with us
     try:
-        shape = _shape(wanted)
+        key, shape = _read_key(wanted.key_env), _shape(wanted)
         earlier = _read_earlier(wanted.beside)
         notes = contrast(shape, wanted.mix, earlier) if earlier else []
         _check_places(wanted)
@@ -79,7 +80,7 @@ def run_loadtest(wanted: Wanted) -> int:
             return _complain(f"nobody answers at {url}: {reason}", 3)
     try:
         with _service(wanted.url) as (url, pid):
-            report = _measure(wanted, shape, url, pid)
+            report = _measure(wanted, shape, url, pid, key)
     except LoadTestFailed as failure:
         return _complain(str(failure), 3)
     if earlier is not None and wanted.beside:
@@ -91,6 +92,18 @@ def run_loadtest(wanted: Wanted) -> int:
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     del frame
     sys.exit(128 + number)
+
+
+def _read_key(name: str | None) -> str:
+    """From the environment, where other users of the machine cannot see it. Raises ValueError."""
+    if name is None:
+        return ""
+    key = os.environ.get(name, "")
+    if not key:
+        raise ValueError(f"--key-env: the environment has no variable {name}, or it is empty")
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"--key-env: what {name} holds cannot be sent as a header")
+    return key
 
 
 def _shape(wanted: Wanted) -> Shape:
@@ -155,13 +168,13 @@ def _service(url: str | None) -> Iterator[tuple[str, int | None]]:
     yield url, found.pid if found else None
 
 
-def _measure(wanted: Wanted, shape: Shape, url: str, pid: int | None) -> Document:
+def _measure(wanted: Wanted, shape: Shape, url: str, pid: int | None, key: str) -> Document:
     import psutil
 
     from omnishot_ray.load.watch import Watch, machine
 
     mix = MIXES[wanted.mix]
-    if "job" in mix.weights and not has_jobs(url):
+    if "job" in mix.weights and not has_jobs(url, key):
         mix = without(mix, {"job"})
     about = {
         "url": url,
@@ -171,13 +184,13 @@ def _measure(wanted: Wanted, shape: Shape, url: str, pid: int | None) -> Documen
         "users": shape.users,
     }
     if pid is None:
-        return build_report(_send(wanted, shape, url, mix), [], about)
+        return build_report(_send(wanted, shape, url, mix, key), [], about)
     with Watch(psutil.Process(pid)) as watch:
-        run = _send(wanted, shape, url, mix)
+        run = _send(wanted, shape, url, mix, key)
     return build_report(run, watch.seen, about)
 
 
-def _send(wanted: Wanted, shape: Shape, url: str, mix: Mix) -> Run:
+def _send(wanted: Wanted, shape: Shape, url: str, mix: Mix, key: str) -> Run:
     processes = wanted.processes or max(1, -(-shape.users // _USERS_A_PROCESS))
     with _progress(shape, quiet=wanted.as_json) as on_progress:
         return run_shape(
@@ -187,6 +200,7 @@ def _send(wanted: Wanted, shape: Shape, url: str, mix: Mix) -> Run:
             seed=wanted.seed,
             processes=processes,
             pictures=wanted.pictures,
+            key=key,
             on_progress=on_progress,
         )
 

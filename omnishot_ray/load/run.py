@@ -42,7 +42,8 @@ class Run:
 
 
 Progress = Callable[[float, int, Sequence[Answer]], None]
-"""Called once in a while with the seconds since the beginning, users, and new answers."""
+"""Called about once a second with the seconds since the beginning, the users, and the answers of
+all processes since the last call."""
 
 
 def has_locust() -> bool:
@@ -73,9 +74,10 @@ def run_shape(
     pictures: Path | None = None,
     decode_every: int = 20,
     most_requests: int = MOST_REQUESTS,
+    key: str = "",
     on_progress: Progress | None = None,
 ) -> Run:
-    """Send the traffic of a mix in a shape to `url`.
+    """Send the traffic of a mix in a shape to `url`, with an API key where there is one.
 
     Raises `LoadTestFailed` when a process of visitors ends before its time.
     """
@@ -100,6 +102,7 @@ def run_shape(
                     "pictures": str(pictures or ""),
                     "decode_every": decode_every,
                     "most_requests": -(-most_requests // processes),
+                    "key": key,
                 }
                 _tell(worker, json.dumps(order))
                 threading.Thread(target=_read, args=(number, worker, lines), daemon=True).start()
@@ -156,6 +159,14 @@ def _gather(
     deadline = monotonic() + _READY_S
     ready, ended, users = 0, 0, dict.fromkeys(range(len(workers)), 0)
     cpu_s = dict.fromkeys(range(len(workers)), 0.0)
+    heard, fresh = set[int](), list[Answer]()
+
+    def report() -> None:
+        if on_progress and heard:
+            on_progress(time() - run.started_at, sum(users.values()), list(fresh))
+        heard.clear()
+        fresh.clear()
+
     while ended < len(workers):
         try:
             number, said = lines.get(timeout=max(0.0, deadline - monotonic()))
@@ -173,13 +184,18 @@ def _gather(
                 for worker in workers:
                     _tell(worker, "go")
         else:
-            fresh = [Answer(*row) for row in said["answers"]]
+            if number in heard:  # the next second of one, while another is late
+                report()
+            answers = [Answer(*row) for row in said["answers"]]
             users[number], cpu_s[number] = said["users"], said["cpu_s"]
             run.cpu_s = sum(cpu_s.values())
-            run.answers += fresh
+            run.answers += answers
             run.users.append((time(), sum(users.values())))
-            if on_progress:
-                on_progress(time() - run.started_at, sum(users.values()), fresh)
+            heard.add(number)
+            fresh += answers
+            if len(heard) == len(workers):
+                report()
+    report()
 
 
 def _end(workers: Sequence["subprocess.Popen[str]"]) -> None:

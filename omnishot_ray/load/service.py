@@ -90,10 +90,13 @@ def answers_at(url: str) -> str:
         return str(getattr(error, "reason", error))
 
 
-def has_jobs(url: str) -> bool:
+def has_jobs(url: str, key: str = "") -> bool:
     """Whether the service takes jobs, by its OpenAPI document."""
+    request = urllib.request.Request(f"{url}/openapi.json")
+    if key:  # not to where it may be redirected
+        request.add_unredirected_header("X-API-Key", key)
     try:
-        with urllib.request.urlopen(f"{url}/openapi.json", timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=10) as answer:
             return "/api/jobs" in orjson.loads(answer.read()).get("paths", {})
     except (urllib.error.URLError, OSError, ValueError):
         return False

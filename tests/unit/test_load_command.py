@@ -54,3 +54,19 @@ def test_a_page_is_not_overwritten_by_its_json(tmp_path: Path) -> None:
     answer = run("--report", str(tmp_path / "x.json"))
     assert answer.exit_code == 2
     assert "x.html" in answer.output
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [(None, "no variable LOAD_KEY"), ("", "or it is empty"), ("hush\nx", "cannot be sent")],
+)
+def test_a_key_that_is_not_there_is_refused(
+    key: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOAD_KEY", raising=False)
+    if key is not None:
+        monkeypatch.setenv("LOAD_KEY", key)
+    answer = run("--key-env", "LOAD_KEY", "--report", str(tmp_path / "x.html"))
+    assert answer.exit_code == 2
+    assert said in answer.output
+    assert "hush" not in answer.output
