@@ -15,9 +15,16 @@ from urllib.parse import urlsplit
 import click
 
 from omnishot_ray.load.answers import Answer
-from omnishot_ray.load.page import describe_knee, write_page
+from omnishot_ray.load.page import describe_end, describe_knee, write_page
 from omnishot_ray.load.report import Document, build_report, compare, contrast, read_earlier
-from omnishot_ray.load.run import LoadTestFailed, Run, has_locust, is_loopback, run_shape
+from omnishot_ray.load.run import (
+    INTERRUPTED,
+    LoadTestFailed,
+    Run,
+    has_locust,
+    is_loopback,
+    run_shape,
+)
 from omnishot_ray.load.service import answers_at, has_jobs, own_service
 from omnishot_ray.load.shapes import Shape, build_shape
 from omnishot_ray.load.traffic import MIXES, Mix, without
@@ -56,7 +63,9 @@ def run_loadtest(wanted: Wanted) -> int:
             f"`{sys.executable} -m pip install locust psutil`.",
             3,
         )
-    signal.signal(signal.SIGTERM, _end)  # what was started here ends with us
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what was started here ends with us
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` wants it
+            signal.signal(number, _end)
     try:
         key, shape = _read_key(wanted.key_env), _shape(wanted)
         earlier = _read_earlier(wanted.beside)
@@ -81,11 +90,16 @@ def run_loadtest(wanted: Wanted) -> int:
     try:
         with _service(wanted.url) as (url, pid):
             report = _measure(wanted, shape, url, pid, key)
+            if earlier is not None and wanted.beside:
+                report["beside"], report["compared"] = wanted.beside.name, compare(report, earlier)
+                report["compared_notes"] = notes
+            if report.get("ended", {}).get("why") == INTERRUPTED:
+                _write(wanted, report)
+                raise KeyboardInterrupt  # the service is not waited for either
     except LoadTestFailed as failure:
         return _complain(str(failure), 3)
-    if earlier is not None and wanted.beside:
-        report["beside"], report["compared"] = wanted.beside.name, compare(report, earlier)
-        report["compared_notes"] = notes
+    except KeyboardInterrupt:
+        return _complain("interrupted", 130)
     return _write(wanted, report)
 
 
@@ -288,6 +302,8 @@ def _print_table(report: Document) -> None:
             f"{step['memory_delta_mb']:+.0f}" if "memory_delta_mb" in step else "",
         )
     console.print(table)
+    if "ended" in report:
+        console.print(describe_end(report), highlight=False)
     if "knee" in report:
         console.print(describe_knee(report), highlight=False)
     if report.get("compared") == []:

@@ -50,6 +50,7 @@ def write_page(report: Mapping[str, Any]) -> str:
         f"<h1>Load test <em>{escape(report['shape'])}</em>: "
         f'<span class="{verdict}">{verdict}</span></h1>',
         f"<p>{escape(report['what'])}.</p>",
+        f"<p>{describe_end(report)}</p>" if "ended" in report else "",
         _about(report),
         "<h2>Thresholds</h2>",
         _table(
@@ -76,6 +77,12 @@ def write_page(report: Mapping[str, Any]) -> str:
         parts.append(_compared(report["compared"]) if report["compared"] else _NOT_COMMON)
     parts += ["<h2>By kind of request</h2>", _kinds(report["kinds"]), "</body></html>", ""]
     return "\n".join(parts)
+
+
+def describe_end(report: Mapping[str, Any]) -> str:
+    """A sentence about why a run ended before its time."""
+    ended = report["ended"]
+    return f"It ended after {ended['after_s']:g} s of {ended['of_s']:g}: {ended['why']}."
 
 
 def describe_knee(report: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from omnishot_ray import __version__
 from omnishot_ray.load.answers import Answer
-from omnishot_ray.load.run import Run
+from omnishot_ray.load.run import INTERRUPTED, Run
 from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.watch import Seen
 
@@ -39,15 +39,21 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
         "what": shape.what,
         **about,
         "steps": steps,
-        "totals": _figures(run.answers, shape.seconds),
+        "totals": _figures(run.answers, run.seconds),
         "kinds": {
-            kind: _figures(answers, shape.seconds)
+            kind: _figures(answers, run.seconds)
             for kind, answers in sorted(_by_kind(run.answers).items())
         },
         "thresholds": verdicts,
         "passed": all(verdict["passed"] is not False for verdict in verdicts),
         "seconds": _seconds(run, seen),
     }
+    if run.ended_s is not None:
+        document["ended"] = {
+            "why": run.ended,
+            "after_s": round(run.ended_s, 1),
+            "of_s": shape.seconds,
+        }
     if shape.name == "knee":
         document["knee"] = find_knee(steps)
     return document
@@ -59,12 +65,15 @@ def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
         # What comes in after the last second belongs to the last stage.
         index = shape.stage_at(answer.at_s - run.started_at)
         by_stage[len(shape.stages) - 1 if index is None else index].append(answer)
-    steps, begin_s = [], run.started_at
+    steps, begin_s, over_s = list[Document](), run.started_at, run.started_at + run.seconds
     for index, stage in enumerate(shape.stages):
-        end_s = begin_s + stage.seconds
+        if begin_s >= over_s:
+            break  # it ended before its time
+        seconds = min(stage.seconds, over_s - begin_s)
+        end_s = begin_s + seconds
         within = [one for one in seen if begin_s <= one.at_s <= end_s]
-        step: Document = {"users": stage.users, "seconds": stage.seconds}
-        step |= _figures(by_stage[index], stage.seconds)
+        step: Document = {"users": stage.users, "seconds": round(seconds, 3)}
+        step |= _figures(by_stage[index], seconds)
         if within:
             step |= {
                 "cpu": round(sum(one.cpu for one in within) / len(within), 2),
@@ -111,7 +120,7 @@ def _by_kind(answers: Sequence[Answer]) -> Mapping[str, list[Answer]]:
 
 def _seconds(run: Run, seen: Sequence[Seen]) -> list[Document]:
     """A row for each second; what is not known of one is as in the second before."""
-    count = math.ceil(run.shape.seconds)
+    count = max(1, math.ceil(run.seconds))
     answers: list[list[Answer]] = [[] for _ in range(count)]
     for answer in run.answers:
         second = min(int(answer.at_s - run.started_at), count - 1)
@@ -139,6 +148,8 @@ def judge_run(run: Run, steps: Sequence[Document], seen: Sequence[Seen]) -> list
     """A verdict for each threshold: what, value, limit, whether it passed; None for not seen."""
     thresholds, answers = run.shape.thresholds, run.answers
     verdicts = [_verdict("answers", len(answers), 1, len(answers) >= 1, "≥")]
+    if run.ended == INTERRUPTED:  # what was not run has not been passed
+        verdicts.append(_verdict("seconds", run.seconds, run.shape.seconds, False, "≥"))
     count = max(1, len(answers))
     shed = sum(one.is_shed for one in answers) / count
     errors = sum(not one.is_right for one in answers) / count - shed
@@ -152,19 +163,15 @@ def judge_run(run: Run, steps: Sequence[Document], seen: Sequence[Seen]) -> list
         ordered = sorted(one.ms for one in answers if one.is_right)
         verdicts.append(_most("p95, ms", percentile(ordered, 0.95), thresholds.most_p95_ms))
     if thresholds.least_tail is not None:
-        first, last = steps[0]["rps"], steps[-1]["rps"]
-        value = last / first if first else 0.0
-        verdicts.append(
-            _verdict(
-                "throughput after, of before",
-                value,
-                thresholds.least_tail,
-                value >= thresholds.least_tail,
-                "≥",
-            )
-        )
+        what, limit = "throughput after, of before", thresholds.least_tail
+        if len(steps) < len(run.shape.stages):
+            verdicts.append(_verdict(what, None, limit, None, "≥"))
+        else:
+            first, last = steps[0]["rps"], steps[-1]["rps"]
+            value = last / first if first else 0.0
+            verdicts.append(_verdict(what, value, limit, value >= limit, "≥"))
     if thresholds.most_slope_mb is not None:
-        warm_s = run.started_at + min(thresholds.warm_s, run.shape.seconds / 2)
+        warm_s = run.started_at + min(thresholds.warm_s, run.seconds / 2)
         points = [(one.at_s, one.memory_mb) for one in seen if one.at_s >= warm_s]
         # Of somebody else's processes no memory can be read.
         is_seen = len(points) > 1 and any(memory for _, memory in points)
@@ -178,7 +185,9 @@ def _most(what: str, value: float | None, limit: float) -> Document:
     return _verdict(what, value, limit, value is not None and value <= limit, "≤")
 
 
-def _verdict(what: str, value: float | None, limit: float, passed: bool, sign: str) -> Document:
+def _verdict(
+    what: str, value: float | None, limit: float, passed: bool | None, sign: str
+) -> Document:
     return {
         "what": what,
         "value": _round(value, 5),

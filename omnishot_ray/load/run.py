@@ -32,14 +32,30 @@ class LoadTestFailed(Exception):
 
 @dataclass
 class Run:
-    """All answers, the users by the second, and the CPU time that the load itself took."""
+    """All answers, the users by the second, and the CPU time that the load itself took.
+
+    `ended_s` is None, or after how many seconds it ended before its time, and `ended` why.
+    """
 
     shape: Shape
     started_at: float = 0.0
     answers: list[Answer] = field(default_factory=list)
     users: list[tuple[float, int]] = field(default_factory=list)
     cpu_s: float = 0.0
+    ended_s: float | None = None
+    ended: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """How long it really was."""
+        return self.shape.seconds if self.ended_s is None else self.ended_s
+
+
+INTERRUPTED = "interrupted"
+BOUND = "as many requests as a run may have"
+_EARLY_S = 2.0
+"""A run that is shorter than its shape by more has ended before its time."""
+_LEAST_S = 0.001
 
 Progress = Callable[[float, int, Sequence[Answer]], None]
 """Called about once a second with the seconds since the beginning, the users, and the answers of
@@ -79,7 +95,8 @@ def run_shape(
 ) -> Run:
     """Send the traffic of a mix in a shape to `url`, with an API key where there is one.
 
-    Raises `LoadTestFailed` when a process of visitors ends before its time.
+    Raises `LoadTestFailed` when a process of visitors ends before its time. Ctrl-C ends the run,
+    which has what came until then.
     """
     processes = min(processes, min(stage.users for stage in shape.stages)) or 1
     run, lines = Run(shape), queue.SimpleQueue[tuple[int, dict[str, Any]]]()
@@ -106,7 +123,17 @@ def run_shape(
                 }
                 _tell(worker, json.dumps(order))
                 threading.Thread(target=_read, args=(number, worker, lines), daemon=True).start()
-            _gather(run, workers, lines, on_progress)
+            counts = _gather(run, workers, lines, on_progress)
+            last_s = max((one.at_s for one in run.answers), default=0.0) - run.started_at
+            if max(counts) >= -(-most_requests // processes) and (
+                last_s < shape.seconds - _EARLY_S
+            ):
+                run.ended_s, run.ended = max(last_s, _LEAST_S), BOUND
+        except KeyboardInterrupt:
+            if not run.started_at:
+                raise
+            passed_s = min(time() - run.started_at, shape.seconds)
+            run.ended_s, run.ended = max(passed_s, _LEAST_S), INTERRUPTED
         except LoadTestFailed as failure:
             errors.seek(0)
             tail = errors.read().strip().splitlines()[-5:]
@@ -127,6 +154,7 @@ def _start(errors: IO[str]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
+        start_new_session=True,  # Ctrl-C is for us, who end them
     )
 
 
@@ -155,11 +183,12 @@ def _gather(
     workers: Sequence["subprocess.Popen[str]"],
     lines: "queue.SimpleQueue[tuple[int, dict[str, Any]]]",
     on_progress: Progress | None,
-) -> None:
+) -> list[int]:
+    """Until all have ended. Returns how many answers each process had."""
     deadline = monotonic() + _READY_S
     ready, ended, users = 0, 0, dict.fromkeys(range(len(workers)), 0)
     cpu_s = dict.fromkeys(range(len(workers)), 0.0)
-    heard, fresh = set[int](), list[Answer]()
+    heard, fresh, counts = set[int](), list[Answer](), [0] * len(workers)
 
     def report() -> None:
         if on_progress and heard:
@@ -192,10 +221,12 @@ def _gather(
             run.answers += answers
             run.users.append((time(), sum(users.values())))
             heard.add(number)
+            counts[number] += len(answers)
             fresh += answers
             if len(heard) == len(workers):
                 report()
     report()
+    return counts
 
 
 def _end(workers: Sequence["subprocess.Popen[str]"]) -> None:

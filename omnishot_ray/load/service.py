@@ -14,12 +14,14 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import orjson
+import psutil
 
 from omnishot_ray.load.run import LoadTestFailed
 
 _IN_MEMORY = Path("/dev/shm")
 _READY_S = 120.0
 _STOP_S = 60.0
+_HURRY_S = 3.0
 
 
 @contextmanager
@@ -27,7 +29,8 @@ def own_service(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str
     """Start it, wait until it is ready, and end it: its URL and first process.
 
     `settings` by their names in the environment, `OMNISHOT_…`. Results that a service before it
-    has left for its node are out of its reach. Raises `LoadTestFailed`.
+    has left for its node are out of its reach. Raises `LoadTestFailed`. Who leaves by an exception
+    does not wait for requests that are being answered.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -53,8 +56,10 @@ def own_service(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str
                 tail = log.read().strip().splitlines()[-10:]
                 raise LoadTestFailed("\n".join([fault, *tail]))
             yield url, process.pid
-        finally:
-            _stop(process)
+        except BaseException:
+            _stop(process, hurry=True)
+            raise
+        _stop(process)
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> str:
@@ -70,14 +75,26 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", url: str) -> str:
     return f"The service was not ready within {_READY_S:g} s."
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """As Ctrl-C does; what is left of its session afterwards is killed."""
+def _stop(process: "subprocess.Popen[bytes]", *, hurry: bool = False) -> None:
+    """As Ctrl-C does, and as a second one in a hurry; what is left afterwards is killed."""
+    family: set[psutil.Process] = set()
+    with suppress(psutil.Error):
+        family |= set(psutil.Process(process.pid).children(recursive=True))
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_STOP_S)
+        if hurry:
+            sleep(0.2)  # two at once would be one
+            process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+        process.wait(_HURRY_S if hurry else _STOP_S)
+    with suppress(psutil.Error):
+        family |= set(psutil.Process(process.pid).children(recursive=True))
     with suppress(ProcessLookupError):
         killpg(process.pid, signal.SIGKILL)
+    # Ray's processes have groups of their own.
+    for one in family:
+        with suppress(psutil.Error):
+            one.kill()
     process.wait()
 
 

@@ -22,7 +22,7 @@ from omnishot_ray.load.report import (
     read_earlier,
     slope_a_minute,
 )
-from omnishot_ray.load.run import Run, is_loopback
+from omnishot_ray.load.run import BOUND, INTERRUPTED, Run, is_loopback
 from omnishot_ray.load.shapes import MOST_USERS, SHAPES, Shape, Stage, Thresholds, build_shape
 from omnishot_ray.load.traffic import Ask, Expected
 from omnishot_ray.load.watch import Seen
@@ -132,6 +132,25 @@ def test_memory_that_is_not_seen_is_no_verdict() -> None:
     assert soak() == (None, True)
     assert soak(*((at, 0.0) for at in range(0, 600, 3))) == (None, True)
     assert "not seen" in write_page(report(answer(0.5), shape=SOAK))
+
+
+def test_a_run_that_ended_early_is_told_by_its_true_seconds() -> None:
+    shape = replace(SHAPE, thresholds=Thresholds(least_tail=0.8))
+    run = Run(shape, START, [answer(0.5), answer(0.9)], ended_s=1.0, ended=BOUND)
+    made = build_report(run, [], {})
+    (step,) = made["steps"]
+    assert (step["seconds"], step["rps"], made["totals"]["rps"]) == (1.0, 2.0, 2.0)
+    assert len(made["seconds"]) == 1
+    assert made["thresholds"][-1]["passed"] is None, "the last stage was not reached"
+    assert made["passed"]
+    assert "It ended after 1 s of 4: as many requests" in write_page(made)
+
+
+def test_an_interrupted_run_has_not_passed() -> None:
+    run = Run(SHAPE, START, [answer(0.5)], ended_s=1.0, ended=INTERRUPTED)
+    made = build_report(run, [], {})
+    assert not made["passed"]
+    assert "1 s of 4: interrupted" in write_page(made)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))

@@ -9,7 +9,7 @@ import pytest
 
 from omnishot_ray.load import run as module
 from omnishot_ray.load.answers import Answer
-from omnishot_ray.load.run import Run, run_shape
+from omnishot_ray.load.run import BOUND, INTERRUPTED, Run, run_shape
 from omnishot_ray.load.shapes import Shape, Stage, Thresholds
 from omnishot_ray.load.traffic import MIXES
 
@@ -56,6 +56,23 @@ def test_the_progress_has_the_answers_of_all_processes(monkeypatch) -> None:
     run = play(monkeypatch, on_progress=heard.note)
     assert len(run.answers) == sum(heard.counts) == 24
     assert heard.counts == [8, 8, 8]
+
+
+def test_a_run_that_reaches_its_bound_says_so(monkeypatch) -> None:
+    run = play(monkeypatch, most_requests=24)
+    assert run.ended == BOUND
+    assert 0.8 < run.seconds < 2.5
+    assert play(monkeypatch, most_requests=26).ended == ""
+
+
+def test_ctrl_c_keeps_what_there_is(monkeypatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run = play(monkeypatch, on_progress=interrupt)
+    assert run.ended == INTERRUPTED
+    assert len(run.answers) == 8
+    assert 0 < run.seconds < 2.0
 
 
 def test_the_key_goes_to_the_visitors(monkeypatch) -> None:
