@@ -246,7 +246,11 @@ def doctor(port: int, as_json: bool) -> None:
     help="How many users come when.",
 )
 @click.option("--url", help="A service that runs; without it one is started and ended.")
-@click.option("--users", type=click.IntRange(1, 10_000), help="At most so many at a time.")
+@click.option(
+    "--users",
+    type=click.IntRange(1, 10_000),
+    help="The top of the shape; of `rates` the most requests a second.",
+)
 @click.option("--seconds", type=click.FloatRange(1, 7200), help="Length of one stage.")
 @click.option("--mix", default="usual", show_default=True, type=click.Choice(("usual", "plain")))
 @click.option("--seed", default=1, show_default=True, type=int)

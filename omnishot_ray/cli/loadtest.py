@@ -16,6 +16,7 @@ import click
 
 from omnishot_ray.load.answers import Answer
 from omnishot_ray.load.page import describe_end, describe_knee, write_page
+from omnishot_ray.load.pictures import read_library
 from omnishot_ray.load.report import Document, build_report, compare, contrast, read_earlier
 from omnishot_ray.load.run import (
     INTERRUPTED,
@@ -71,6 +72,7 @@ def run_loadtest(wanted: Wanted) -> int:
         earlier = _read_earlier(wanted.beside)
         notes = contrast(shape, wanted.mix, earlier) if earlier else []
         _check_places(wanted)
+        _check_pictures(wanted.pictures)
     except ValueError as error:
         return _complain(str(error), 2)
     for note in notes:
@@ -132,6 +134,15 @@ def _shape(wanted: Wanted) -> Shape:
         if value is not None
     }
     return replace(shape, thresholds=replace(shape.thresholds, **changed))
+
+
+def _check_pictures(folder: Path | None) -> None:
+    """Raises ValueError where there is nothing to send."""
+    if folder is not None:
+        try:
+            read_library(folder)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"--pictures {folder}: {error}") from None
 
 
 def _places(wanted: Wanted) -> tuple[Path, Path]:

@@ -1,6 +1,8 @@
 """What `omnishot loadtest` refuses before anything is started."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from click.testing import CliRunner, Result
 
 import omnishot_ray.cli.loadtest as module
 from omnishot_ray.cli import main
+from omnishot_ray.load.service import answers_at
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +73,35 @@ def test_a_key_that_is_not_there_is_refused(
     assert answer.exit_code == 2
     assert said in answer.output
     assert "hush" not in answer.output
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "readme.txt").write_text("no picture")
+    answer = run("--pictures", str(tmp_path), "--report", str(tmp_path / "x.html"))
+    assert answer.exit_code == 2
+    assert "no JPEG, PNG or WebP" in answer.output
+
+
+def test_a_shape_that_cannot_have_so_few_users_is_refused(tmp_path: Path) -> None:
+    answer = run("--shape", "spike", "--users", "1", "--report", str(tmp_path / "x.html"))
+    assert answer.exit_code == 2
+    assert "at least 2 users" in answer.output
+
+
+class _Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_this_machine_is_not_asked_for_at_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with HTTPServer(("127.0.0.1", 0), _Healthy) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert answers_at(f"http://127.0.0.1:{server.server_port}") == ""

@@ -261,12 +261,15 @@ def test_the_page_needs_nothing_beside_it() -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("users", [None, 1, 7, 1000])
+@pytest.mark.parametrize("users", [None, 2, 7, 1000])
 def test_shapes_are_bounded(name: str, users: int | None) -> None:
     shape = build_shape(name, users, 3.0)
     assert shape.name == name
     assert shape.users <= max(2 * (users or 0), MOST_USERS)
     assert shape.seconds <= 7200
+    if users:
+        top = shape.users / (shape.pace_s or 1.0)
+        assert top == users, "--users is the top"
     assert shape.stage_at(0) == 0
     assert shape.stage_at(shape.seconds) is None
 
@@ -275,6 +278,44 @@ def test_steps_are_those_of_the_old_system() -> None:
     assert [stage.users for stage in build_shape("steps").stages] == [1, 5, 10, 20, 30]
     assert [stage.users for stage in build_shape("steps", 30).stages] == [1, 5, 10, 20, 30]
     assert [stage.users for stage in build_shape("steps", 12).stages] == [1, 5, 10, 12]
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "counts"),
+    [
+        ("rates", 50, [10, 20, 40, 100]),
+        ("rates", 7, [10, 14]),
+        ("knee", 48, [1, 3, 6, 12, 24, 48]),
+        ("knee", 33, [1, 2, 4, 8, 16, 33]),
+        ("knee", None, [1, 2, 4, 8, 16, 32, 64]),
+        ("spike", 5, [1, 5, 1]),
+        ("spike", None, [4, 40, 4]),
+    ],
+)
+def test_the_last_step_is_what_was_asked_for(name, users, counts) -> None:
+    assert [stage.users for stage in build_shape(name, users).stages] == counts
+
+
+def test_a_spike_of_one_user_is_none() -> None:
+    with pytest.raises(ValueError, match="at least 2 users"):
+        build_shape("spike", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "seconds", "what"),
+    [
+        ("steps", None, None, "1, 5, 10, 20 and 30 users, 20 s each"),
+        ("steps", 1, 2.5, "1 user, 2.5 s each"),
+        ("rates", 7, None, "5 and 7 requests a second, 30 s each"),
+        ("knee", 48, 5, "twice as many users at each step, from 1 to 48, 5 s each"),
+        ("spike", 5, 3, "1 user, 5 for 3 s, and 1 again"),
+        ("soak", 3, 120, "the same load, 3 users, for 2 min"),
+        ("soak", None, None, "the same load, 8 users, for 10 min"),
+        ("thousand", 50, 2, "50 users for 6 s, after 5 for 2 s, each asking every 20 s"),
+    ],
+)
+def test_what_a_shape_says_of_itself_is_true(name, users, seconds, what) -> None:
+    assert build_shape(name, users, seconds).what == what
 
 
 def test_rates_are_5_10_and_20_a_second() -> None:
