@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import click
 
 from omnishot_ray.load.answers import Answer
-from omnishot_ray.load.page import describe_end, describe_knee, write_page
+from omnishot_ray.load.page import describe_end, describe_knee, describe_load, write_page
 from omnishot_ray.load.pictures import read_library
 from omnishot_ray.load.report import Document, build_report, compare, contrast, read_earlier
 from omnishot_ray.load.run import (
@@ -31,6 +31,7 @@ from omnishot_ray.load.shapes import Shape, build_shape
 from omnishot_ray.load.traffic import MIXES, Mix, without
 
 _USERS_A_PROCESS = 2000
+_LINE_S = 10.0
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "not seen:"}
 
 
@@ -232,12 +233,12 @@ def _send(wanted: Wanted, shape: Shape, url: str, mix: Mix, key: str) -> Run:
 
 @contextmanager
 def _progress(shape: Shape, *, quiet: bool) -> Iterator[Any]:
-    """A bar on a terminal, a line for each stage elsewhere; nothing beside a JSON document."""
+    """A bar on a terminal, lines elsewhere; nothing beside a JSON document."""
     if quiet and not sys.stderr.isatty():
         yield None
         return
     if not sys.stderr.isatty():
-        yield _Lines(shape).note
+        yield Lines(shape).note
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -261,21 +262,31 @@ def _progress(shape: Shape, *, quiet: bool) -> Iterator[Any]:
         yield note
 
 
-class _Lines:
-    """A line when a stage begins."""
+class Lines:
+    """A line when a stage begins, and every ten seconds what came since the last."""
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
         self._said = -1
+        self._since_s = 0.0
+        self._count = self._wrong = 0
 
     def note(self, second: float, users: int, answers: Sequence[Answer]) -> None:
-        """Say it once."""
-        del users, answers
+        """Say it where it is time."""
         stage = self._shape.stage_at(second)
         if stage is not None and stage > self._said:
             self._said = stage
             one = self._shape.stages[stage]
             _say(f"{self._shape.name}: {one.users} users for {one.seconds:g} s")
+        self._count += len(answers)
+        self._wrong += sum(not one.is_right for one in answers)
+        passed_s = second - self._since_s
+        if passed_s >= _LINE_S:
+            _say(
+                f"{second:.0f} of {self._shape.seconds:g} s: {users} users, "
+                f"{self._count / passed_s:.1f} answers/s, {self._wrong} wrong"
+            )
+            self._since_s, self._count = second, 0
 
 
 def _write(wanted: Wanted, report: Document) -> int:
@@ -313,6 +324,9 @@ def _print_table(report: Document) -> None:
             f"{step['memory_delta_mb']:+.0f}" if "memory_delta_mb" in step else "",
         )
     console.print(table)
+    for problem, count in report["totals"]["errors"].items():
+        console.print(f"{count} × {problem}", highlight=False, markup=False)
+    console.print(describe_load(report), highlight=False)
     if "ended" in report:
         console.print(describe_end(report), highlight=False)
     if "knee" in report:

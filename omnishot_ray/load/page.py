@@ -11,7 +11,8 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding
 color:#1b1f24;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
+th,td{padding:.25rem .5rem;border-bottom:1px solid #ddd;text-align:right}td{white-space:nowrap}
+td:nth-child(7):last-child{white-space:normal}th{vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 .passed{color:#1a7f37}.failed{color:#b42318;font-weight:600}
 svg{width:100%;height:auto;border:1px solid #ddd;border-radius:6px}
@@ -22,18 +23,21 @@ _COLUMNS = (
     ("requests", "requests"),
     ("failures", "failures"),
     ("shed", "of them 429"),
+    ("success_rate", "success"),
     ("rps", "right answers/s"),
     ("p50", "p50 ms"),
     ("p95", "p95 ms"),
     ("p99", "p99 ms"),
     ("queue_p95", "queue p95 ms"),
     ("cached", "from caches"),
+    ("load_cpu", "visitors' CPU"),
     ("cpu", "cores"),
     ("replicas", "resizers"),
     ("memory_mb", "memory MB"),
     ("memory_delta_mb", "memory Δ MB"),
 )
 _NOT_COMMON = "<p>The runs have no stage in common.</p>"
+_LIMITED = ' class="failed"'
 _VERDICTS = {True: "passed", False: "failed", None: "not seen"}
 _MOST_ERRORS = 5
 """Kinds of errors that have a line of their own in the plot."""
@@ -68,6 +72,7 @@ def write_page(report: Mapping[str, Any]) -> str:
         "<h2>Steps</h2>",
         _steps(report["steps"]),
     ]
+    parts.append(f"<p{_LIMITED * is_limited(report)}>{escape(describe_load(report))}</p>")
     if "knee" in report:
         parts.append(f"<p>{describe_knee(report)}</p>")
     parts += ["<h2>Over time</h2>", plot(report)]
@@ -83,6 +88,23 @@ def describe_end(report: Mapping[str, Any]) -> str:
     """A sentence about why a run ended before its time."""
     ended = report["ended"]
     return f"It ended after {ended['after_s']:g} s of {ended['of_s']:g}: {ended['why']}."
+
+
+def is_limited(report: Mapping[str, Any]) -> bool:
+    """Whether the load was at its own limit in a step."""
+    return bool(report["load"]["at_limit"])
+
+
+def describe_load(report: Mapping[str, Any]) -> str:
+    """A sentence about the CPU of the load itself, and what it means for the figures."""
+    told = f"The visitors' processes took {report['load']['cores']:g} cores."
+    if not is_limited(report):
+        return told
+    users = ", ".join(f"{count:,}" for count in report["load"]["at_limit"])
+    return (
+        f"{told} They were at their limit at {users} users: there the figures are of the load as "
+        "much as of the service; --processes or another machine sends more."
+    )
 
 
 def describe_knee(report: Mapping[str, Any]) -> str:
@@ -146,7 +168,17 @@ def _about(report: Mapping[str, Any]) -> str:
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> str:
     columns = [(name, title) for name, title in _COLUMNS if any(name in step for step in steps)]
-    rows = [tuple(_number(step.get(name, "")) for name, _ in columns) for step in steps]
+    rows = [
+        tuple(
+            f"{step[name]:.2%}"
+            if name == "success_rate"
+            else f"{step[name]:.0%}"
+            if name == "load_cpu" and step[name] is not None
+            else _number(step.get(name))
+            for name, _ in columns
+        )
+        for step in steps
+    ]
     return _table(tuple(title for _, title in columns), rows)
 
 

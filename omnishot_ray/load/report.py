@@ -17,6 +17,8 @@ from omnishot_ray.load.watch import Seen
 VERSION = 1
 _KNEE_GAIN = 1.1
 """A step is beyond the knee when it brings less than a tenth more than the one before."""
+_MOST_LOAD_CPU = 0.9
+"""Of a core; a process of visitors that takes more is late itself."""
 
 Document = dict[str, Any]
 
@@ -40,6 +42,12 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
         **about,
         "steps": steps,
         "totals": _figures(run.answers, run.seconds),
+        "load": {
+            "cores": round(run.cpu_s / run.seconds, 2),
+            "at_limit": [
+                step["users"] for step in steps if (step["load_cpu"] or 0) >= _MOST_LOAD_CPU
+            ],
+        },
         "kinds": {
             kind: _figures(answers, run.seconds)
             for kind, answers in sorted(_by_kind(run.answers).items())
@@ -74,6 +82,8 @@ def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
         within = [one for one in seen if begin_s <= one.at_s <= end_s]
         step: Document = {"users": stage.users, "seconds": round(seconds, 3)}
         step |= _figures(by_stage[index], seconds)
+        shares = [share for at_s, share in run.shares if begin_s <= at_s <= end_s]
+        step["load_cpu"] = _round(sum(shares) / len(shares)) if shares else None
         if within:
             step |= {
                 "cpu": round(sum(one.cpu for one in within) / len(within), 2),

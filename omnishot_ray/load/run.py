@@ -34,6 +34,8 @@ class LoadTestFailed(Exception):
 class Run:
     """All answers, the users by the second, and the CPU time that the load itself took.
 
+    `shares` are of the processes of visitors: Unix time, and what share of a core one of them took
+    since it was heard of before. Each can take one core at most.
     `ended_s` is None, or after how many seconds it ended before its time, and `ended` why.
     """
 
@@ -42,6 +44,7 @@ class Run:
     answers: list[Answer] = field(default_factory=list)
     users: list[tuple[float, int]] = field(default_factory=list)
     cpu_s: float = 0.0
+    shares: list[tuple[float, float]] = field(default_factory=list)
     ended_s: float | None = None
     ended: str = ""
 
@@ -56,6 +59,8 @@ BOUND = "as many requests as a run may have"
 _EARLY_S = 2.0
 """A run that is shorter than its shape by more has ended before its time."""
 _LEAST_S = 0.001
+_SHORT_S = 0.25
+"""A line of a process that comes sooner after the one before says nothing of its CPU."""
 
 Progress = Callable[[float, int, Sequence[Answer]], None]
 """Called about once a second with the seconds since the beginning, the users, and the answers of
@@ -188,6 +193,7 @@ def _gather(
     deadline = monotonic() + _READY_S
     ready, ended, users = 0, 0, dict.fromkeys(range(len(workers)), 0)
     cpu_s = dict.fromkeys(range(len(workers)), 0.0)
+    told_s: dict[int, float] = {}
     heard, fresh, counts = set[int](), list[Answer](), [0] * len(workers)
 
     def report() -> None:
@@ -216,10 +222,15 @@ def _gather(
             if number in heard:  # the next second of one, while another is late
                 report()
             answers = [Answer(*row) for row in said["answers"]]
+            now = time()
+            passed_s = now - told_s.get(number, run.started_at)
+            if passed_s > _SHORT_S:
+                run.shares.append((now, (said["cpu_s"] - cpu_s[number]) / passed_s))
+            told_s[number] = now
             users[number], cpu_s[number] = said["users"], said["cpu_s"]
             run.cpu_s = sum(cpu_s.values())
             run.answers += answers
-            run.users.append((time(), sum(users.values())))
+            run.users.append((now, sum(users.values())))
             heard.add(number)
             counts[number] += len(answers)
             fresh += answers

@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 
 import omnishot_ray.cli.loadtest as module
 from omnishot_ray.cli import main
+from omnishot_ray.load.answers import Answer
 from omnishot_ray.load.service import answers_at
+from omnishot_ray.load.shapes import build_shape
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +107,15 @@ def test_this_machine_is_not_asked_for_at_a_proxy(monkeypatch: pytest.MonkeyPatc
     with HTTPServer(("127.0.0.1", 0), _Healthy) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         assert answers_at(f"http://127.0.0.1:{server.server_port}") == ""
+
+
+def test_lines_tell_how_it_goes_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = module.Lines(build_shape("soak", 3, 60))
+    for second in range(1, 22):
+        problem = "status 500" if second == 15 else ""
+        lines.note(float(second), 3, [Answer(0.0, "photo", 1.0, problem)] * 2)
+    assert capsys.readouterr().err.splitlines() == [
+        "soak: 3 users for 60 s",
+        "10 of 60 s: 3 users, 2.0 answers/s, 0 wrong",
+        "20 of 60 s: 3 users, 2.0 answers/s, 2 wrong",
+    ]

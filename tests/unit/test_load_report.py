@@ -260,6 +260,21 @@ def test_the_page_needs_nothing_beside_it() -> None:
     ET.fromstring(plot(made))
 
 
+def test_the_page_tells_success_and_who_was_at_the_limit() -> None:
+    shares = [(START + 0.5, 0.2), (START + 1.5, 0.3), (START + 2.5, 0.99), (START + 3.5, 0.95)]
+    shed = answer(0.6, problem=checks.SHED)
+    run = Run(SHAPE, START, [answer(0.5), shed, answer(3)], cpu_s=2.4, shares=shares)
+    made = build_report(run, [], {})
+    assert [step["load_cpu"] for step in made["steps"]] == [0.25, 0.97]
+    assert made["load"] == {"cores": 0.6, "at_limit": [5]}
+    page = write_page(made)
+    assert "<th>success</th>" in page
+    assert "<td>50.00%</td>" in page
+    assert "took 0.6 cores. They were at their limit at 5 users" in page
+    calm = write_page(build_report(replace(run, shares=shares[:2]), [], {}))
+    assert "limit at" not in calm
+
+
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("users", [None, 2, 7, 1000])
 def test_shapes_are_bounded(name: str, users: int | None) -> None:

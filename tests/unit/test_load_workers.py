@@ -56,6 +56,8 @@ def test_the_progress_has_the_answers_of_all_processes(monkeypatch) -> None:
     run = play(monkeypatch, on_progress=heard.note)
     assert len(run.answers) == sum(heard.counts) == 24
     assert heard.counts == [8, 8, 8]
+    assert len(run.shares) == 6
+    assert 0.02 < sum(share for _, share in run.shares) / 6 < 0.3, "0.1 s in each 0.3"
 
 
 def test_a_run_that_reaches_its_bound_says_so(monkeypatch) -> None:
