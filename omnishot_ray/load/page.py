@@ -11,7 +11,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding
 color:#1b1f24;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.25rem .5rem;border-bottom:1px solid #ddd;text-align:right}td{white-space:nowrap}
+th,td{padding:.25rem .4rem;border-bottom:1px solid #ddd;text-align:right}td{white-space:nowrap}
 td:nth-child(7):last-child{white-space:normal}th{vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 .passed{color:#1a7f37}.failed{color:#b42318;font-weight:600}

@@ -71,7 +71,7 @@ def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
     shape, by_stage = run.shape, defaultdict[int, list[Answer]](list)
     for answer in run.answers:
         # What comes in after the last second belongs to the last stage.
-        index = shape.stage_at(answer.at_s - run.started_at)
+        index = shape.stage_at(min(answer.at_s - run.started_at, run.seconds - 1e-6))
         by_stage[len(shape.stages) - 1 if index is None else index].append(answer)
     steps, begin_s, over_s = list[Document](), run.started_at, run.started_at + run.seconds
     for index, stage in enumerate(shape.stages):

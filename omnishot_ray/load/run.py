@@ -22,8 +22,8 @@ from omnishot_ray.load.traffic import Mix
 
 MOST_REQUESTS = 1_000_000
 _READY_S = 120.0
-_GRACE_S = 30.0
-"""How much longer than its shape a run may take."""
+_GRACE_S = 45.0
+"""How much longer than its shape a run may take, with what is open at its end."""
 
 
 class LoadTestFailed(Exception):
@@ -128,12 +128,7 @@ def run_shape(
                 }
                 _tell(worker, json.dumps(order))
                 threading.Thread(target=_read, args=(number, worker, lines), daemon=True).start()
-            counts = _gather(run, workers, lines, on_progress)
-            last_s = max((one.at_s for one in run.answers), default=0.0) - run.started_at
-            if max(counts) >= -(-most_requests // processes) and (
-                last_s < shape.seconds - _EARLY_S
-            ):
-                run.ended_s, run.ended = max(last_s, _LEAST_S), BOUND
+            _gather(run, workers, lines, on_progress, -(-most_requests // processes))
         except KeyboardInterrupt:
             if not run.started_at:
                 raise
@@ -188,8 +183,9 @@ def _gather(
     workers: Sequence["subprocess.Popen[str]"],
     lines: "queue.SimpleQueue[tuple[int, dict[str, Any]]]",
     on_progress: Progress | None,
-) -> list[int]:
-    """Until all have ended. Returns how many answers each process had."""
+    most: int,
+) -> None:
+    """Until all have ended, or one has had `most` answers: then it sends no more."""
     deadline = monotonic() + _READY_S
     ready, ended, users = 0, 0, dict.fromkeys(range(len(workers)), 0)
     cpu_s = dict.fromkeys(range(len(workers)), 0.0)
@@ -233,11 +229,14 @@ def _gather(
             run.users.append((now, sum(users.values())))
             heard.add(number)
             counts[number] += len(answers)
+            reached_s = now - run.started_at
+            if counts[number] >= most and reached_s < run.shape.seconds - _EARLY_S:
+                run.ended_s, run.ended = max(reached_s, _LEAST_S), BOUND
+                break
             fresh += answers
             if len(heard) == len(workers):
                 report()
     report()
-    return counts
 
 
 def _end(workers: Sequence["subprocess.Popen[str]"]) -> None:

@@ -26,7 +26,7 @@ for second in range(3):
     say(users=2, answers=[row] * 4, cpu_s=second * 0.1)
 """
 """Says three times that four answers came, in the shape of the real one."""
-SHAPE = Shape("x", "x", (Stage(4, 3.0),), Thresholds())
+SHAPE = Shape("x", "x", (Stage(4, 10.0),), Thresholds())
 
 
 @dataclass
@@ -64,6 +64,7 @@ def test_a_run_that_reaches_its_bound_says_so(monkeypatch) -> None:
     run = play(monkeypatch, most_requests=24)
     assert run.ended == BOUND
     assert 0.8 < run.seconds < 2.5
+    assert run.seconds == pytest.approx(run.answers[-1].at_s - run.started_at, abs=0.3)
     assert play(monkeypatch, most_requests=26).ended == ""
 
 
