@@ -103,7 +103,7 @@ def describe_load(report: Mapping[str, Any]) -> str:
     users = ", ".join(f"{count:,}" for count in report["load"]["at_limit"])
     return (
         f"{told} They were at their limit at {users} users: there the figures are of the load as "
-        "much as of the service; --processes or another machine sends more."
+        "much as of the service."
     )
 
 
