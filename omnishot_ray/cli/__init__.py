@@ -246,7 +246,11 @@ def doctor(port: int, as_json: bool) -> None:
     help="How many users come when.",
 )
 @click.option("--url", help="A service that runs; without it one is started and ended.")
-@click.option("--users", type=click.IntRange(1, 10_000), help="At most so many at a time.")
+@click.option(
+    "--users",
+    type=click.IntRange(1, 10_000),
+    help="The top of the shape; of `rates` the most requests a second.",
+)
 @click.option("--seconds", type=click.FloatRange(1, 7200), help="Length of one stage.")
 @click.option("--mix", default="usual", show_default=True, type=click.Choice(("usual", "plain")))
 @click.option("--seed", default=1, show_default=True, type=int)
@@ -266,8 +270,10 @@ def doctor(port: int, as_json: bool) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The JSON of an earlier run, to compare with.",
 )
-@click.option("--most-errors", type=click.FloatRange(0, 1), help="Share that is still passed.")
+@click.option("--most-errors", type=click.FloatRange(0, 1), help="Share, 429 left out.")
+@click.option("--most-shed", type=click.FloatRange(0, 1), help="Share of 429.")
 @click.option("--most-p95-ms", type=click.FloatRange(0), help="Of all right answers.")
+@click.option("--key-env", metavar="NAME", help="Environment variable that holds the API key.")
 @click.option("--allow-remote", is_flag=True, help="Send load to another machine than this.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 def loadtest(**given: Any) -> None:

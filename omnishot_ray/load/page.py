@@ -11,7 +11,8 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding
 color:#1b1f24;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
-th,td{padding:.25rem .75rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
+th,td{padding:.25rem .4rem;border-bottom:1px solid #ddd;text-align:right}td{white-space:nowrap}
+td:nth-child(7):last-child{white-space:normal}th{vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 .passed{color:#1a7f37}.failed{color:#b42318;font-weight:600}
 svg{width:100%;height:auto;border:1px solid #ddd;border-radius:6px}
@@ -22,17 +23,22 @@ _COLUMNS = (
     ("requests", "requests"),
     ("failures", "failures"),
     ("shed", "of them 429"),
+    ("success_rate", "success"),
     ("rps", "right answers/s"),
     ("p50", "p50 ms"),
     ("p95", "p95 ms"),
     ("p99", "p99 ms"),
     ("queue_p95", "queue p95 ms"),
     ("cached", "from caches"),
+    ("load_cpu", "visitors' CPU"),
     ("cpu", "cores"),
     ("replicas", "resizers"),
     ("memory_mb", "memory MB"),
     ("memory_delta_mb", "memory Δ MB"),
 )
+_NOT_COMMON = "<p>The runs have no stage in common.</p>"
+_LIMITED = ' class="failed"'
+_VERDICTS = {True: "passed", False: "failed", None: "not seen"}
 _MOST_ERRORS = 5
 """Kinds of errors that have a line of their own in the plot."""
 
@@ -48,6 +54,7 @@ def write_page(report: Mapping[str, Any]) -> str:
         f"<h1>Load test <em>{escape(report['shape'])}</em>: "
         f'<span class="{verdict}">{verdict}</span></h1>',
         f"<p>{escape(report['what'])}.</p>",
+        f"<p>{describe_end(report)}</p>" if "ended" in report else "",
         _about(report),
         "<h2>Thresholds</h2>",
         _table(
@@ -57,7 +64,7 @@ def write_page(report: Mapping[str, Any]) -> str:
                     verdict["what"],
                     _number(verdict["value"]),
                     f"{verdict['sign']} {_number(verdict['limit'])}",
-                    "passed" if verdict["passed"] else "failed",
+                    _VERDICTS[verdict["passed"]],
                 )
                 for verdict in report["thresholds"]
             ],
@@ -65,16 +72,50 @@ def write_page(report: Mapping[str, Any]) -> str:
         "<h2>Steps</h2>",
         _steps(report["steps"]),
     ]
-    if knee := report.get("knee"):
-        parts.append(
-            f"<p>The knee: {knee['users']} users, {_number(knee['rps'])} answers a second, "
-            f"p95 {_number(knee['p95'])} ms. More users bring less than a tenth more.</p>"
-        )
+    parts.append(f"<p{_LIMITED * is_limited(report)}>{escape(describe_load(report))}</p>")
+    if "knee" in report:
+        parts.append(f"<p>{describe_knee(report)}</p>")
     parts += ["<h2>Over time</h2>", plot(report)]
-    if report.get("compared"):
-        parts += [f"<h2>Beside {escape(report['beside'])}</h2>", _compared(report["compared"])]
+    if "compared" in report:
+        parts += [f"<h2>Beside {escape(report['beside'])}</h2>"]
+        parts += [f"<p>{escape(note)}.</p>" for note in report.get("compared_notes", ())]
+        parts.append(_compared(report["compared"]) if report["compared"] else _NOT_COMMON)
     parts += ["<h2>By kind of request</h2>", _kinds(report["kinds"]), "</body></html>", ""]
     return "\n".join(parts)
+
+
+def describe_end(report: Mapping[str, Any]) -> str:
+    """A sentence about why a run ended before its time."""
+    ended = report["ended"]
+    return f"It ended after {ended['after_s']:g} s of {ended['of_s']:g}: {ended['why']}."
+
+
+def is_limited(report: Mapping[str, Any]) -> bool:
+    """Whether the load was at its own limit in a step."""
+    return bool(report["load"]["at_limit"])
+
+
+def describe_load(report: Mapping[str, Any]) -> str:
+    """A sentence about the CPU of the load itself, and what it means for the figures."""
+    told = f"The visitors' processes took {report['load']['cores']:g} cores."
+    if not is_limited(report):
+        return told
+    users = ", ".join(f"{count:,}" for count in report["load"]["at_limit"])
+    return (
+        f"{told} They were at their limit at {users} users: there the figures are of the load as "
+        "much as of the service."
+    )
+
+
+def describe_knee(report: Mapping[str, Any]) -> str:
+    """A sentence about the knee, or that there was none."""
+    knee = report["knee"]
+    if knee is None:
+        return f"The knee was not reached up to {report['steps'][-1]['users']:,} users."
+    return (
+        f"The knee: {knee['users']:,} users, {_number(knee['rps'])} answers a second, "
+        f"p95 {_number(knee['p95'])} ms. More users bring less than a tenth more."
+    )
 
 
 def plot(report: Mapping[str, Any]) -> str:
@@ -127,7 +168,17 @@ def _about(report: Mapping[str, Any]) -> str:
 
 def _steps(steps: Sequence[Mapping[str, Any]]) -> str:
     columns = [(name, title) for name, title in _COLUMNS if any(name in step for step in steps)]
-    rows = [tuple(_number(step.get(name, "")) for name, _ in columns) for step in steps]
+    rows = [
+        tuple(
+            f"{step[name]:.2%}"
+            if name == "success_rate"
+            else f"{step[name]:.0%}"
+            if name == "load_cpu" and step[name] is not None
+            else _number(step.get(name))
+            for name, _ in columns
+        )
+        for step in steps
+    ]
     return _table(tuple(title for _, title in columns), rows)
 
 
@@ -181,5 +232,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _number(value: Any) -> str:
     if value is None or value == "":
-        return ""
+        return "–"
     return f"{value:,.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"

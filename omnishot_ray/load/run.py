@@ -22,8 +22,8 @@ from omnishot_ray.load.traffic import Mix
 
 MOST_REQUESTS = 1_000_000
 _READY_S = 120.0
-_GRACE_S = 30.0
-"""How much longer than its shape a run may take."""
+_GRACE_S = 45.0
+"""How much longer than its shape a run may take, with what is open at its end."""
 
 
 class LoadTestFailed(Exception):
@@ -32,17 +32,39 @@ class LoadTestFailed(Exception):
 
 @dataclass
 class Run:
-    """All answers, the users by the second, and the CPU time that the load itself took."""
+    """All answers, the users by the second, and the CPU time that the load itself took.
+
+    `shares` are of the processes of visitors: Unix time, and what share of a core one of them took
+    since it was heard of before. Each can take one core at most.
+    `ended_s` is None, or after how many seconds it ended before its time, and `ended` why.
+    """
 
     shape: Shape
     started_at: float = 0.0
     answers: list[Answer] = field(default_factory=list)
     users: list[tuple[float, int]] = field(default_factory=list)
     cpu_s: float = 0.0
+    shares: list[tuple[float, float]] = field(default_factory=list)
+    ended_s: float | None = None
+    ended: str = ""
 
+    @property
+    def seconds(self) -> float:
+        """How long it really was."""
+        return self.shape.seconds if self.ended_s is None else self.ended_s
+
+
+INTERRUPTED = "interrupted"
+BOUND = "as many requests as a run may have"
+_EARLY_S = 2.0
+"""A run that is shorter than its shape by more has ended before its time."""
+_LEAST_S = 0.001
+_SHORT_S = 0.25
+"""A line of a process that comes sooner after the one before says nothing of its CPU."""
 
 Progress = Callable[[float, int, Sequence[Answer]], None]
-"""Called once in a while with the seconds since the beginning, users, and new answers."""
+"""Called about once a second with the seconds since the beginning, the users, and the answers of
+all processes since the last call."""
 
 
 def has_locust() -> bool:
@@ -73,11 +95,13 @@ def run_shape(
     pictures: Path | None = None,
     decode_every: int = 20,
     most_requests: int = MOST_REQUESTS,
+    key: str = "",
     on_progress: Progress | None = None,
 ) -> Run:
-    """Send the traffic of a mix in a shape to `url`.
+    """Send the traffic of a mix in a shape to `url`, with an API key where there is one.
 
-    Raises `LoadTestFailed` when a process of visitors ends before its time.
+    Raises `LoadTestFailed` when a process of visitors ends before its time. Ctrl-C ends the run,
+    which has what came until then.
     """
     processes = min(processes, min(stage.users for stage in shape.stages)) or 1
     run, lines = Run(shape), queue.SimpleQueue[tuple[int, dict[str, Any]]]()
@@ -100,10 +124,16 @@ def run_shape(
                     "pictures": str(pictures or ""),
                     "decode_every": decode_every,
                     "most_requests": -(-most_requests // processes),
+                    "key": key,
                 }
                 _tell(worker, json.dumps(order))
                 threading.Thread(target=_read, args=(number, worker, lines), daemon=True).start()
-            _gather(run, workers, lines, on_progress)
+            _gather(run, workers, lines, on_progress, -(-most_requests // processes))
+        except KeyboardInterrupt:
+            if not run.started_at:
+                raise
+            passed_s = min(time() - run.started_at, shape.seconds)
+            run.ended_s, run.ended = max(passed_s, _LEAST_S), INTERRUPTED
         except LoadTestFailed as failure:
             errors.seek(0)
             tail = errors.read().strip().splitlines()[-5:]
@@ -124,6 +154,7 @@ def _start(errors: IO[str]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
+        start_new_session=True,  # Ctrl-C is for us, who end them
     )
 
 
@@ -152,10 +183,21 @@ def _gather(
     workers: Sequence["subprocess.Popen[str]"],
     lines: "queue.SimpleQueue[tuple[int, dict[str, Any]]]",
     on_progress: Progress | None,
+    most: int,
 ) -> None:
+    """Until all have ended, or one has had `most` answers: then it sends no more."""
     deadline = monotonic() + _READY_S
     ready, ended, users = 0, 0, dict.fromkeys(range(len(workers)), 0)
     cpu_s = dict.fromkeys(range(len(workers)), 0.0)
+    told_s: dict[int, float] = {}
+    heard, fresh, counts = set[int](), list[Answer](), [0] * len(workers)
+
+    def report() -> None:
+        if on_progress and heard:
+            on_progress(time() - run.started_at, sum(users.values()), list(fresh))
+        heard.clear()
+        fresh.clear()
+
     while ended < len(workers):
         try:
             number, said = lines.get(timeout=max(0.0, deadline - monotonic()))
@@ -173,13 +215,28 @@ def _gather(
                 for worker in workers:
                     _tell(worker, "go")
         else:
-            fresh = [Answer(*row) for row in said["answers"]]
+            if number in heard:  # the next second of one, while another is late
+                report()
+            answers = [Answer(*row) for row in said["answers"]]
+            now = time()
+            passed_s = now - told_s.get(number, run.started_at)
+            if passed_s > _SHORT_S:
+                run.shares.append((now, (said["cpu_s"] - cpu_s[number]) / passed_s))
+            told_s[number] = now
             users[number], cpu_s[number] = said["users"], said["cpu_s"]
             run.cpu_s = sum(cpu_s.values())
-            run.answers += fresh
-            run.users.append((time(), sum(users.values())))
-            if on_progress:
-                on_progress(time() - run.started_at, sum(users.values()), fresh)
+            run.answers += answers
+            run.users.append((now, sum(users.values())))
+            heard.add(number)
+            counts[number] += len(answers)
+            reached_s = now - run.started_at
+            if counts[number] >= most and reached_s < run.shape.seconds - _EARLY_S:
+                run.ended_s, run.ended = max(reached_s, _LEAST_S), BOUND
+                break
+            fresh += answers
+            if len(heard) == len(workers):
+                report()
+    report()
 
 
 def _end(workers: Sequence["subprocess.Popen[str]"]) -> None:

@@ -1,12 +1,13 @@
 """How many visitors come when: the shapes of a load test, and what has to hold in each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 MOST_USERS = 10_000
 MOST_SECONDS = 2 * 3600.0
 _OLD_STEPS = (1, 5, 10, 20, 30)
 """Users of the load tests of the system that this one replaces."""
+_RATES = (5, 10, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,11 @@ class Stage:
 class Thresholds:
     """What has to hold over the whole run; None is not looked at.
 
-    `most_errors` is the share of answers that are neither right nor 429; `most_shed` that of 429.
+    `most_errors` is the share of answers that are neither right nor 429; `most_shed` that of 429,
+    without which a service that turns everybody away has no errors.
     `least_tail` compares the throughput of the last stage with the first: a service has to come
-    back. `most_slope_mb` is memory in MB a minute, by the Theil-Sen slope.
+    back. `most_slope_mb` is memory in MB a minute, by the Theil-Sen slope, after the first
+    `warm_s` seconds, at most half of the run: until then caches and heaps fill.
     """
 
     most_errors: float = 0.001
@@ -31,6 +34,7 @@ class Thresholds:
     most_p95_ms: float | None = None
     least_tail: float | None = None
     most_slope_mb: float | None = None
+    warm_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,10 @@ class Shape:
 
 
 def _steps(users: int | None, seconds: float | None) -> Shape:
-    most = users or _OLD_STEPS[-1]
-    counts = [count for count in _OLD_STEPS if count < most] + [most]
+    counts = _up_to(_OLD_STEPS, users)
     return Shape(
         "steps",
-        "1, 5, 10, 20 and 30 users, one step after the other",
+        f"{_listed(counts)}, {_lasting(seconds or 20)} each",
         tuple(Stage(count, seconds or 20) for count in counts),
         Thresholds(most_shed=0.0, most_p95_ms=2000),
     )
@@ -84,10 +87,10 @@ def _steps(users: int | None, seconds: float | None) -> Shape:
 
 def _rates(users: int | None, seconds: float | None) -> Shape:
     """Twice as many users as requests a second, each asking every two seconds."""
-    rates = [rate for rate in (5, 10, 20) if rate <= (users or 20)] or [users or 20]
+    rates = _up_to(_RATES, users)
     return Shape(
         "rates",
-        "warm-up at 5 requests a second, sustained at 10, high at 20",
+        f"{_listed(rates, 'request')} a second, {_lasting(seconds or 30)} each",
         tuple(Stage(2 * rate, seconds or 30) for rate in rates),
         Thresholds(most_shed=0.0, most_p95_ms=1000),
         think_s=0.0,
@@ -96,33 +99,37 @@ def _rates(users: int | None, seconds: float | None) -> Shape:
 
 
 def _knee(users: int | None, seconds: float | None) -> Shape:
-    most, counts = users or 64, [1]
-    while counts[-1] * 2 <= most:
-        counts.append(counts[-1] * 2)
+    """Halved from the top, so that the last step is not a small one that looks like a knee."""
+    counts = [users or 64]
+    while counts[0] > 1:
+        counts.insert(0, counts[0] // 2)
     return Shape(
         "knee",
-        "twice as many users at each step, beyond what the service can do",
+        f"twice as many users at each step, from 1 to {counts[-1]:,}, "
+        f"{_lasting(seconds or 10)} each",
         tuple(Stage(count, seconds or 10) for count in counts),
-        Thresholds(),
+        Thresholds(most_shed=0.9),
         think_s=0.0,
     )
 
 
 def _spike(users: int | None, seconds: float | None) -> Shape:
-    most, length = users or 40, seconds or 20
+    most, length = 40 if users is None else users, seconds or 20
+    if most < 2:
+        raise ValueError("a spike has at least 2 users: one who is there before, and one who comes")
     few = max(1, most // 10)
     return Shape(
         "spike",
-        "ten times the users for a while, and calm again",
+        f"{_count(few)}, {most:,} for {_lasting(length)}, and {few:,} again",
         (Stage(few, length), Stage(most, length), Stage(few, 2 * length)),
-        Thresholds(least_tail=0.8),
+        Thresholds(most_shed=0.5, least_tail=0.8),
     )
 
 
 def _soak(users: int | None, seconds: float | None) -> Shape:
     return Shape(
         "soak",
-        "the same load for ten minutes",
+        f"the same load, {_count(users or 8)}, for {_lasting(seconds or 600)}",
         (Stage(users or 8, seconds or 600),),
         Thresholds(most_shed=0.0, most_slope_mb=4.0),
     )
@@ -130,16 +137,38 @@ def _soak(users: int | None, seconds: float | None) -> Shape:
 
 def _crowd(name: str, count: int, think_s: float) -> "Builder":
     def build(users: int | None, seconds: float | None) -> Shape:
-        most = users or count
+        most, length = users or count, seconds or 20
+        few = max(1, most // 10)
         return Shape(
             name,
-            f"{count:,} users, each asking every {think_s:g} s",
-            (Stage(max(1, most // 10), seconds or 20), Stage(most, 3 * (seconds or 20))),
-            Thresholds(),
+            f"{_count(most)} for {_lasting(3 * length)}, after {few:,} for {_lasting(length)}, "
+            f"each asking every {think_s:g} s",
+            (Stage(few, length), Stage(most, 3 * length)),
+            Thresholds(most_shed=0.5),
             think_s=think_s,
         )
 
     return build
+
+
+def _up_to(usual: Sequence[int], most: int | None) -> list[int]:
+    """The usual steps below `most`, and that itself."""
+    most = most or usual[-1]
+    return [*(step for step in usual if step < most), most]
+
+
+def _count(number: int, what: str = "user") -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _listed(numbers: Sequence[int], what: str = "user") -> str:
+    before = ", ".join(f"{number:,}" for number in numbers[:-1])
+    return f"{before} and {_count(numbers[-1], what)}" if before else _count(numbers[0], what)
+
+
+def _lasting(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:g} min" if seconds >= 120 and minutes.is_integer() else f"{seconds:g} s"
 
 
 Builder = Callable[[int | None, float | None], Shape]
@@ -155,7 +184,8 @@ SHAPES: Mapping[str, Builder] = {
 
 
 def build_shape(name: str, users: int | None = None, seconds: float | None = None) -> Shape:
-    """A shape with at most so many users and stages of so many seconds.
+    """A shape with so many users at its top (`rates`: requests a second) and stages of so many
+    seconds.
 
     Raises `KeyError` for an unknown name and `ValueError` for what is out of bounds.
     """

@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
+from time import monotonic, sleep
 
 import psutil
+import pytest
 
 from tests.integration.service import BIN, ROOT
 
@@ -38,3 +41,42 @@ def test_steps_on_a_service_of_its_own(tmp_path) -> None:
     port = document["url"].rpartition(":")[2]
     left = [p for p in psutil.process_iter(["cmdline"]) if port in (p.info["cmdline"] or [])]
     assert left == [], "the service was ended"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "told"), [(signal.SIGHUP, 129, False), (signal.SIGINT, 130, True)]
+)
+def test_who_ends_it_is_left_with_no_process(tmp_path, number: int, code: int, told: bool) -> None:
+    command = [str(BIN / "omnishot"), "loadtest", "--shape", "soak", "--users", "2"]
+    command += ["--seconds", "90", "--report", str(tmp_path / "x.html")]
+    heard = tmp_path / "heard"
+    with heard.open("w") as errors:
+        run = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "OMNISHOT_RESIZERS__MAX_REPLICAS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        until = monotonic() + 80
+        while "soak:" not in heard.read_text():
+            assert run.poll() is None, heard.read_text()
+            assert monotonic() < until
+            sleep(0.2)
+        sleep(2)
+        family = psutil.Process(run.pid).children(recursive=True)
+        assert len(family) > 5
+        began = monotonic()
+        run.send_signal(number)
+        assert run.wait(30) == code
+        assert monotonic() - began < 20
+    finally:
+        run.kill()
+        run.wait()
+    _, left = psutil.wait_procs(family, timeout=5)
+    assert left == []
+    assert (tmp_path / "x.json").exists() is told
+    if told:
+        assert json.loads((tmp_path / "x.json").read_text())["ended"]["why"] == "interrupted"

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from omnishot_ray.cli import loadtest
+from omnishot_ray.cli import main
 from omnishot_ray.load.report import build_report
 from omnishot_ray.load.run import Run
 from omnishot_ray.load.shapes import SHAPES, build_shape
 from omnishot_ray.load.traffic import MIXES
 from omnishot_ray.load.watch import Seen
 
+loadtest = main.commands["loadtest"]
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "load.md").read_text()
 SHOWN = re.findall(r"^\| ((?:`[\w-]+` ?)+)\|", PAGE, re.MULTILINE)

@@ -33,6 +33,16 @@ def test_a_ramp_begins_with_its_second_step() -> None:
     assert "| 2 → 1, after its end | 15.0 |" in rows
 
 
+def test_requests_are_not_called_images() -> None:
+    step = {"rps": 20.0, "p50": 50.0, "p99": 90.0, "cpu": 1.0}
+    titles = [cell.strip() for cell in scaling.HEAD[0].split("|")]
+    cells = [cell.strip() for cell in scaling.replica_row(2, step, 12.5).split("|")]
+    row = dict(zip(titles, cells, strict=True))
+    assert (row["requests/s"], row["efficiency"]) == ("20.0", "80%")
+    assert row["cost of 1 000 requests"] == "$0.00062"
+    assert "| 1 | 0 |" in scaling.replica_row(1, step | {"rps": 0.0, "p50": None}, 0.0)
+
+
 def test_the_old_table_leaves_open_what_it_does_not_know() -> None:
     ours = [
         {"users": 1, "success_rate": 1.0, "rps": 9.25, "memory_delta_mb": 3.0},
