@@ -33,6 +33,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
     shape = run.shape
     steps = _steps(run, seen)
     verdicts = judge_run(run, steps, seen)
+    over_s = run.started_at + run.seconds
     document = {
         "version": VERSION,
         "omnishot": __version__,
@@ -41,7 +42,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
         "what": shape.what,
         **about,
         "steps": steps,
-        "totals": _figures(run.answers, run.seconds),
+        "totals": _figures(run.answers, run.seconds, over_s),
         "load": {
             "cores": round(run.cpu_s / run.seconds, 2),
             "at_limit": [
@@ -49,7 +50,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
             ],
         },
         "kinds": {
-            kind: _figures(answers, run.seconds)
+            kind: _figures(answers, run.seconds, over_s)
             for kind, answers in sorted(_by_kind(run.answers).items())
         },
         "thresholds": verdicts,
@@ -81,7 +82,7 @@ def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
         end_s = begin_s + seconds
         within = [one for one in seen if begin_s <= one.at_s <= end_s]
         step: Document = {"users": stage.users, "seconds": round(seconds, 3)}
-        step |= _figures(by_stage[index], seconds)
+        step |= _figures(by_stage[index], seconds, over_s)
         shares = [share for at_s, share in run.shares if begin_s <= at_s <= end_s]
         step["load_cpu"] = _round(sum(shares) / len(shares)) if shares else None
         if within:
@@ -96,8 +97,12 @@ def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
     return steps
 
 
-def _figures(answers: Sequence[Answer], seconds: float) -> Document:
-    """Of some answers. Percentiles are milliseconds of the right ones; rps counts those too."""
+def _figures(answers: Sequence[Answer], seconds: float, over_s: float) -> Document:
+    """Of some answers. Percentiles are milliseconds of the right ones; rps counts those too.
+
+    Not those that came when the load was over: visitors were let wait for them.
+    """
+    in_time = sum(one.is_right and one.at_s <= over_s for one in answers)
     right = sorted(one.ms for one in answers if one.is_right)
     problems = Counter(one.problem for one in answers if not one.is_right)
     cached = sum(one.is_right and one.cache not in ("", "miss") for one in answers)
@@ -107,7 +112,7 @@ def _figures(answers: Sequence[Answer], seconds: float) -> Document:
         "failures": sum(problems.values()),
         "shed": sum(one.is_shed for one in answers),
         "success_rate": round(len(right) / len(answers), 5) if answers else 0.0,
-        "rps": round(len(right) / seconds, 2),
+        "rps": round(in_time / seconds, 2),
         "p50": _round(percentile(right, 0.50)),
         "p95": _round(percentile(right, 0.95)),
         "p99": _round(percentile(right, 0.99)),
