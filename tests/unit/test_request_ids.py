@@ -27,14 +27,12 @@ def client(monkeypatch: pytest.MonkeyPatch) -> TestClient:
 @pytest.mark.parametrize(
     "given",
     [
-        *("", "order/7", "a b", "a,b", "<script>", "x" * 129),
-        *("ä".encode(), b"\xe4", b"a\tb"),
+        *(b"", b"order/7", b"a b", b"a,b", b"a\tb", b"<script>", b"x" * 129),
+        *("ä".encode(), "ä".encode("latin-1")),
     ],
 )
-def test_serve_sends_our_id_in_place_of_an_unsafe_one(
-    client: TestClient, given: str | bytes
-) -> None:
-    answer = client.get("/nothing", headers={"X-Request-Id": given})
+def test_serve_sends_our_id_in_place_of_an_unsafe_one(client: TestClient, given: bytes) -> None:
+    answer = client.get("/nothing", headers={b"X-Request-Id": given})
     (sent,) = answer.headers.get_list("x-request-id")
     assert sent == answer.json()["instance"]
     assert re.fullmatch(r"[0-9a-f]{32}", sent)
