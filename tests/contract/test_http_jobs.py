@@ -113,6 +113,15 @@ def test_a_form_does_the_same(client: CheckedClient) -> None:
     assert submit(client, 200)["id"] == answer.json()["id"]
 
 
+def test_the_job_may_be_a_file_of_the_form(client: CheckedClient) -> None:
+    """And the picture none: curl's `-F job=@job.json`, or a part without a file's name."""
+    job = json.dumps({"variants": TWO})
+    files = {"file": (None, PICTURE), "job": ("job.json", job, "application/json")}
+    answer = client.post("/api/jobs", files=files)
+    assert answer.status_code == 202, said(answer)
+    assert submit(client, 200)["id"] == answer.json()["id"]
+
+
 def test_an_upload_is_a_source(client: CheckedClient) -> None:
     up = client.post("/api/uploads", content=PICTURE, headers={"Content-Type": "image/jpeg"})
     assert up.status_code == 201

@@ -122,6 +122,12 @@ def test_everything_may_be_fields_of_a_form(client: CheckedClient) -> None:
     assert made["pwa-icon-small"]["height"] == 20
 
 
+def test_the_variants_may_be_a_file_of_the_form(client: CheckedClient) -> None:
+    files = {"file": JPEG, "variants": ("v.json", json.dumps(THREE), "application/json")}
+    response = client.post("/api/variants", files=files)
+    assert list(entries(response)) == ["small", "square.v1", "turned"]
+
+
 # The answer as JSON.
 
 
