@@ -153,15 +153,17 @@ _VARIANTS_PARAMETERS = [
 
 _VARIANT_SCHEMA = {
     "type": "object",
-    "required": ["name", "status", "error"],
+    "required": [
+        *("name", "status", "width", "height", "format", "bytes", "etag", "crop", "error"),
+    ],
     "properties": {
         "name": {"type": "string"},
         "status": {"type": "string", "enum": ["ok", "error"]},
-        "width": {"type": "integer"},
-        "height": {"type": "integer"},
-        "format": {"type": "string", "enum": [format.value for format in OUTPUT_FORMATS]},
-        "bytes": {"type": "integer"},
-        "etag": {"type": "string"},
+        "width": {"type": ["integer", "null"]},
+        "height": {"type": ["integer", "null"]},
+        "format": {"enum": [*(format.value for format in OUTPUT_FORMATS), None]},
+        "bytes": {"type": ["integer", "null"]},
+        "etag": {"type": ["string", "null"]},
         "crop": {
             "type": ["array", "null"],
             "items": {"type": "integer"},

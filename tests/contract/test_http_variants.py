@@ -259,7 +259,10 @@ def test_one_failure_is_that_variants_own(client: CheckedClient) -> None:
         assert set(problem) == PROBLEM_KEYS
         assert problem["instance"] == response.headers["x-request-id"]
     assert problems["wrong"]["errors"][0]["name"] == "widht"
-    assert "data" not in made["wrong"]
+    measures = ("width", "height", "format", "bytes", "etag", "crop")
+    for name in problems:
+        assert {made[name][measure] for measure in measures} == {None}
+        assert set(made["good"]) - set(made[name]) == {"data"}
 
 
 @pytest.mark.parametrize("accept", ["application/json", "multipart/mixed", "application/zip"])
