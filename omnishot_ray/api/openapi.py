@@ -93,6 +93,11 @@ def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str,
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
+def or_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter that counts as not given where it is empty (see `only`)."""
+    return {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
+
+
 _OPTION_PARAMETERS = [
     _parameter(spec.name, f"{spec.help} Default: {spec.default}.", option_schema(spec))
     for spec in SPECS

@@ -399,11 +399,16 @@ def test_the_health_of_the_service_as_its_visitors_have_it(analyse: Analyse) -> 
 
 @pytest.mark.parametrize(
     "query",
-    ["window=", "window=5", "window=0m", "window=99999d", "window=1h&window=2h", "weeks=1"],
+    ["window=5", "window=0m", "window=99999d", "window=1h&window=2h", "weeks=1"],
 )
 def test_windows_that_cannot_be_read(client: CheckedClient, query: str) -> None:
     response = client.get(f"/api/analytics/dashboard/performance?{query}")
     assert response.status_code == 400
+
+
+def test_an_empty_window_is_the_usual_one(client: CheckedClient) -> None:
+    assert client.get("/api/analytics/dashboard/performance?window=").status_code == 200
+    assert client.get(f"{READ_FUNNEL}?window=&rule=&by=").status_code == 200
 
 
 @pytest.mark.parametrize("query", ["rule=loose", "by=user_id"])

@@ -121,6 +121,14 @@ def test_a_form_does_the_same(client: CheckedClient) -> None:
     assert submit(client, 200)["id"] == answer.json()["id"]
 
 
+def test_an_empty_filter_is_none(client: CheckedClient) -> None:
+    job = submit(client, user_id="u-1")
+    found = client.get("/api/jobs?status=&user_id=&limit=&cursor=")
+    assert found.status_code == 200, said(found)
+    assert [one["id"] for one in found.json()["jobs"]] == [job["id"]]
+    assert_problem(client.get("/api/jobs?state="), 400, "invalid-parameters", "state")
+
+
 def test_the_job_may_be_a_file_of_the_form(client: CheckedClient) -> None:
     """And the picture none: curl's `-F job=@job.json`, or a part without a file's name."""
     job = json.dumps({"variants": TWO})
