@@ -264,7 +264,7 @@ def test_memory_is_analysed(client: CheckedClient, metrics: LocalMetrics) -> Non
         for name, growth in (("gateway-1", 5e6), ("resizer-1", 0.0)):
             metrics.record(
                 ResourceSample(
-                    at_s=now - 60 * (40 - minute) + 30,
+                    at_s=now - 60 * (40 - minute) + 45,  # the last within the 30 s looked at
                     process=name,
                     kind=name.partition("-")[0],
                     rss_bytes=int(2e8 + growth * minute),
