@@ -189,7 +189,8 @@ class VariantsAnswer:
             }
         for name, error in self.failures:
             problem = as_problem(error, self.request_id)
-            entries[name] = {"name": name, "status": "error", "error": problem}
+            unknown = dict.fromkeys(("width", "height", "format", "bytes", "etag", "crop"))
+            entries[name] = {"name": name, "status": "error", **unknown, "error": problem}
         source = self.whole.result.source if self.whole else None
         return {
             "source": {

@@ -30,13 +30,16 @@ def read_window(text: str) -> float:
 
 
 def only(request: Request, *names: str) -> dict[str, str]:
-    """The query parameters, of these names and no other. Raises `InvalidParameters`."""
+    """The query parameters, of these names and no other; an empty one counts as not given.
+
+    Raises `InvalidParameters`.
+    """
     said = read_query(request.query_params)
     known = f"known: {', '.join(names)}" if names else "there are none here"
     unknown = tuple(FieldError(name, f"unknown; {known}") for name in said if name not in names)
     if unknown:
         raise InvalidParameters(f"{unknown[0].name[:80]}: {unknown[0].detail}.", unknown)
-    return said
+    return {name: value for name, value in said.items() if value}
 
 
 def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -1,17 +1,17 @@
 """The picture out of a request: raw, multipart or by its address, never more bytes than allowed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import orjson
-from starlette.datastructures import QueryParams, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.forms import as_text, read_form
 from omnishot_ray.api.remote import JSON_TYPE, read_document
 from omnishot_ray.errors import (
     BodyTooLarge,
@@ -38,6 +38,8 @@ _RAW_TYPES = ("application/octet-stream", "application/x-www-form-urlencoded", "
 """Accepted beside `image/*`: curl's `--data-binary` says urlencoded unless told otherwise. What the
 bytes are is told from the bytes."""
 
+_LONGEST_FIELD = 256 * 1024
+
 
 async def read_upload(
     request: Request, config: ApiConfig, sources: Sources | None = None
@@ -55,9 +57,8 @@ async def read_upload(
     _check_declared(request, config)
     content_type = media_type(request)
     if content_type == "multipart/form-data":
-        return await _within(
-            request, config, lambda receive: _read_form(Request(request.scope, receive))
-        )
+        form = read_form(await _within(request, config, _read_raw), request.headers["content-type"])
+        return _upload_of(form)
     is_document = sources is not None and content_type == JSON_TYPE
     is_raw = content_type.startswith("image/") or content_type in _RAW_TYPES
     if not is_raw and not is_document:
@@ -73,6 +74,25 @@ async def read_upload(
     if not data:
         raise MissingImage("The body is empty; send the bytes of the picture in it.")
     return Upload(data)
+
+
+def _upload_of(form: Sequence[tuple[str, bytes]]) -> Upload:
+    """The picture and the options; whether a part has a file's name means nothing (RFC 7578)."""
+    parts: dict[str, bytes] = {}
+    for name, value in form:
+        if name in parts:
+            raise _given_twice(name)
+        parts[name] = value
+    data = parts.pop("file", None)
+    for name, value in parts.items():
+        if len(value) > _LONGEST_FIELD:
+            detail = f"longer than {_LONGEST_FIELD} bytes; only the part `file` may be"
+            raise InvalidParameters(f"{name[:80]}: {detail}", (FieldError(name[:80], detail),))
+    if data is None:
+        raise MissingImage("The form has no part named `file`; send the picture as that part.")
+    if not data:
+        raise MissingImage("The part `file` is empty; put the bytes of the picture in it.")
+    return Upload(data, {name: as_text(value) for name, value in parts.items()})
 
 
 async def read_bytes(request: Request, config: ApiConfig) -> bytes:
@@ -125,41 +145,6 @@ async def _read_raw(receive: Receive) -> bytes:
         chunks.append(message.get("body", b""))
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-async def _read_form(request: Request) -> Upload:
-    try:
-        parser = MultiPartParser(
-            request.headers, request.stream(), max_files=1, max_fields=100, max_part_size=256 * 1024
-        )
-        form = await parser.parse()
-    except MultiPartException as fault:
-        raise InvalidParameters(
-            f"The form cannot be read: {fault.message} Send one part named `file` with the "
-            "picture, options as further parts."
-        ) from None
-    except KeyError:
-        raise InvalidParameters(
-            "The form cannot be read: its Content-Type names no boundary."
-        ) from None
-    try:
-        upload = form.get("file")
-        if not isinstance(upload, UploadFile):
-            raise MissingImage(
-                "The form has no file part named `file`; send the picture as that part."
-            )
-        data = await upload.read()
-        fields: dict[str, str] = {}
-        for name, value in form.multi_items():
-            if isinstance(value, str):
-                if name in fields:
-                    raise _given_twice(name)
-                fields[name] = value
-    finally:
-        await form.close()
-    if not data:
-        raise MissingImage("The part `file` is empty; put the bytes of the picture in it.")
-    return Upload(data, fields)
 
 
 def read_query(given: QueryParams) -> dict[str, str]:

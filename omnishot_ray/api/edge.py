@@ -1,21 +1,17 @@
 """The outermost layer: request id, security headers, and the last net under everything."""
 
 import logging
-import re
-import uuid
 from collections.abc import Callable
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omnishot_ray.api.problems import problem_response
 from omnishot_ray.api.proxies import Proxies
+from omnishot_ray.api.request_ids import request_id as request_id_of
 from omnishot_ray.errors import InternalError
 
 logger = logging.getLogger(__name__)
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _STRICT_CSP = "default-src 'none'; frame-ancestors 'none'; sandbox"
 _DOCS_CSP = (
@@ -69,7 +65,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
         is_head = scope["method"] == "HEAD"
         if is_head:  # every GET answers HEAD too (RFC 9110 §9.3.2); FastAPI does not see to it
@@ -116,12 +112,3 @@ class Edge:
 
 def _hsts(seconds: int) -> tuple[bytes, bytes]:
     return b"strict-transport-security", b"max-age=%d" % seconds
-
-
-def _request_id(scope: Any) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-            if _REQUEST_ID.fullmatch(given):
-                return str(given)
-    return uuid.uuid4().hex

@@ -49,3 +49,8 @@ def matches(if_none_match: str, tag: str) -> bool:
     return any(
         candidate.strip().removeprefix("W/") == tag for candidate in if_none_match.split(",")
     )
+
+
+def matches_there(if_none_match: str, tag: str) -> bool:
+    """The same of what is known to be there: `*` names it, too."""
+    return if_none_match.strip() == "*" or matches(if_none_match, tag)

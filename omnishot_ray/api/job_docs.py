@@ -5,7 +5,13 @@ from typing import Any
 from starlette.responses import Response
 
 from omnishot_ray.api.job_requests import STATUSES
-from omnishot_ray.api.openapi import IMAGE_BODY, PROBLEM_SCHEMA, problem_docs, request_body
+from omnishot_ray.api.openapi import (
+    IMAGE_BODY,
+    PROBLEM_SCHEMA,
+    or_empty,
+    problem_docs,
+    request_body,
+)
 from omnishot_ray.imaging.formats import OUTPUT_FORMATS
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 
@@ -217,7 +223,7 @@ JOBS_DOCS = _docs(
             "in": "query",
             "required": False,
             "description": description,
-            "schema": schema,
+            "schema": or_empty(schema),
         }
         for name, description, schema in (
             ("status", "One or more, separated by commas", {"type": "string", "enum": [*STATUSES]}),

@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from omnishot_ray.api.body import media_type, read_json, read_query, read_upload
+from omnishot_ray.api.asked import only
+from omnishot_ray.api.body import media_type, read_json, read_upload
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.wanted import CHOOSERS, read_variants
 from omnishot_ray.errors import FieldError, InvalidParameters, UnsupportedBody
@@ -113,7 +114,7 @@ async def read_new_batch(request: Request, config: ApiConfig, jobs: JobsConfig) 
 
 def read_filter(request: Request) -> Filter:
     """Which jobs are to be listed. Raises `InvalidParameters`."""
-    reader = _Reader(read_query(request.query_params), "The query")
+    reader = _Reader(only(request, "status", "user_id", "limit", "cursor"), "The query")
     statuses = reader.take(
         "status",
         f"one or more of {', '.join(STATUSES)}, separated by commas",
@@ -125,7 +126,7 @@ def read_filter(request: Request) -> Filter:
         "limit", f"a number from 1 to {_MOST_LISTED}", 50, _text_number(1, _MOST_LISTED)
     )
     before = reader.take("cursor", "a `next_cursor` of this list", "", _matching(_ID))
-    reader.finish(("status", "user_id", "limit", "cursor"))
+    reader.finish(())
     return Filter(statuses, user_id, None, before, limit)
 
 

@@ -11,7 +11,7 @@ from omnishot_ray.api.answers import NO_STORE
 from omnishot_ray.api.asked import json_answer
 from omnishot_ray.api.body import read_upload
 from omnishot_ray.api.config import ApiConfig
-from omnishot_ray.api.fingerprint import cache_key, matches
+from omnishot_ray.api.fingerprint import cache_key, matches_there
 from omnishot_ray.api.job_docs import (
     CANCEL_DOCS,
     EVENTS_DOCS,
@@ -25,6 +25,7 @@ from omnishot_ray.api.job_docs import (
 )
 from omnishot_ray.api.job_events import EventStreams
 from omnishot_ray.api.job_requests import read_filter, read_key, read_new_job
+from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.problems import status_of_code
 from omnishot_ray.cache.front import CachingOptimizer
 from omnishot_ray.digest import content_digest
@@ -81,7 +82,7 @@ def build_job_routes(
         """Where a job stands."""
         job = await jobs.get(id)
         headers = _caching(job)
-        if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+        if matches_there(list_header(request, "if-none-match"), headers["ETag"]):
             return Response(status_code=304, headers=headers)
         return _job(job, 200, headers)
 
@@ -116,7 +117,7 @@ def build_job_routes(
         """The bytes of a variant. They never change, so they may be kept for good."""
         one = await jobs.variant(id, name)
         headers = {"ETag": f'"{one.digest}"', "Cache-Control": _FOR_GOOD}
-        if matches(request.headers.get("if-none-match", ""), headers["ETag"]):
+        if matches_there(list_header(request, "if-none-match"), headers["ETag"]):
             return Response(status_code=304, headers=headers)
         data = await jobs.bytes_of(one)
         headers["X-OmniShot-Result"] = f"{one.width}x{one.height};{one.format};{one.bytes}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from omnishot_ray.api.openapi import json_docs, problem_docs
+from omnishot_ray.api.openapi import json_docs, or_empty, problem_docs
 from omnishot_ray.metrics.query import FUNCTIONS
 from omnishot_ray.metrics.samples import TABLES
 from omnishot_ray.metrics.shapes import SHAPES
@@ -30,7 +30,7 @@ def _parameter(name: str, description: str, **schema: Any) -> dict[str, Any]:
         "name": name,
         "in": "query",
         "description": description,
-        "schema": {"type": "string", **schema},
+        "schema": or_empty({"type": "string", **schema}),
     }
 
 

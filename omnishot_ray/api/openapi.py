@@ -93,6 +93,11 @@ def _parameter(name: str, description: str, schema: dict[str, Any]) -> dict[str,
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
+def or_empty(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of a parameter that counts as not given where it is empty (see `only`)."""
+    return {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
+
+
 _OPTION_PARAMETERS = [
     _parameter(spec.name, f"{spec.help} Default: {spec.default}.", option_schema(spec))
     for spec in SPECS
@@ -153,15 +158,17 @@ _VARIANTS_PARAMETERS = [
 
 _VARIANT_SCHEMA = {
     "type": "object",
-    "required": ["name", "status", "error"],
+    "required": [
+        *("name", "status", "width", "height", "format", "bytes", "etag", "crop", "error"),
+    ],
     "properties": {
         "name": {"type": "string"},
         "status": {"type": "string", "enum": ["ok", "error"]},
-        "width": {"type": "integer"},
-        "height": {"type": "integer"},
-        "format": {"type": "string", "enum": [format.value for format in OUTPUT_FORMATS]},
-        "bytes": {"type": "integer"},
-        "etag": {"type": "string"},
+        "width": {"type": ["integer", "null"]},
+        "height": {"type": ["integer", "null"]},
+        "format": {"enum": [*(format.value for format in OUTPUT_FORMATS), None]},
+        "bytes": {"type": ["integer", "null"]},
+        "etag": {"type": ["string", "null"]},
         "crop": {
             "type": ["array", "null"],
             "items": {"type": "integer"},

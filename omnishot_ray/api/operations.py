@@ -26,6 +26,8 @@ from omnishot_ray.storage.sources import Sources
 if TYPE_CHECKING:
     from omnishot_ray.api.ratelimits import RateLimits
 
+_SERVICES = {"engine": "resizers"}
+
 
 def build_operation_routes(
     optimizer: Optimizer,
@@ -84,9 +86,12 @@ def build_operation_routes(
     @router.get("/api/services/health", tags=["operations"], **_SERVICES_DOCS)
     async def services(_request: Request) -> Response:
         """Each part with its state, how long it took to ask, and the state of its circuit."""
+        parts = {name: _part(*found) for name, found in (await check_parts()).items()}
         document = {
             "gateway": {"status": "ok", "latency_ms": 0.0, "circuit": "closed", "detail": ""},
-            **{name: _part(*found) for name, found in (await check_parts()).items()},
+            # What `/ready` calls the engine is here one service among the others.
+            **{_SERVICES.get(name, name): part for name, part in parts.items()},
+            "storage": await _storage(sources),
             **(front.describe_services() if front else {}),
             **(sources.describe_services() if sources else {}),
             **(limits.describe_services() if limits else {}),
@@ -116,6 +121,20 @@ def build_operation_routes(
     return router
 
 
+async def _storage(sources: Sources | None) -> dict[str, Any]:
+    """The folders that requests may name: sources, and where results are written."""
+    began = perf_counter()
+    state = await sources.check_storage() if sources else None
+    if state is None:
+        detail = "no folder may be named"
+        return {"status": "off", "latency_ms": None, "circuit": "closed", "detail": detail}
+    return _part(state, _passed_ms(began))
+
+
+def _passed_ms(began: float) -> float:
+    return round((perf_counter() - began) * 1000.0, 3)
+
+
 async def _named(name: str, asked: Awaitable[str]) -> dict[str, str]:
     return {name: await asked}
 
@@ -123,7 +142,7 @@ async def _named(name: str, asked: Awaitable[str]) -> dict[str, str]:
 async def _timed(asked: Awaitable[dict[str, str]]) -> tuple[dict[str, str], float]:
     began = perf_counter()
     states = await asked
-    return states, round((perf_counter() - began) * 1000.0, 3)
+    return states, _passed_ms(began)
 
 
 def _part(state: str, latency_ms: float) -> dict[str, Any]:

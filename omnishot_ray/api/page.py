@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from omnishot_ray import __version__
 from omnishot_ray.api.config import ApiConfig
-from omnishot_ray.api.fingerprint import data_etag, matches
+from omnishot_ray.api.fingerprint import data_etag, matches_there
 from omnishot_ray.api.negotiation import list_header
 from omnishot_ray.api.problems import http_problem_response
 
@@ -78,7 +78,7 @@ class _File:
 
     def answer(self, request: Request) -> Response:
         """The file, unless the browser has it."""
-        if matches(list_header(request, "if-none-match"), self._headers["ETag"]):
+        if matches_there(list_header(request, "if-none-match"), self._headers["ETag"]):
             return Response(status_code=304, headers=self._headers)
         return Response(self._data, headers=self._headers, media_type=self._type)
 

@@ -2,7 +2,7 @@
 
 from urllib.parse import unquote, urlsplit
 
-from omnishot_ray.errors import AddressRefused, FieldError
+from omnishot_ray.errors import AddressRefused, FieldError, StorageUnavailable
 from omnishot_ray.storage.folders import Folder, check_path, open_folder
 
 
@@ -16,6 +16,16 @@ class Roots:
 
     def __bool__(self) -> bool:
         return bool(self._roots)
+
+    def failing(self) -> list[str]:
+        """The stores that cannot be written to, without paths; blocks."""
+        failing: dict[str, None] = {}
+        for (scheme, bucket, *_), folder in self._roots:
+            try:
+                folder.check()
+            except (OSError, AddressRefused, StorageUnavailable):
+                failing[f"{scheme}://{bucket}"] = None
+        return list(failing)
 
     def find(self, uri: str) -> tuple[Folder, str]:
         """The folder and the path in it of a file.

@@ -15,6 +15,7 @@ from omnishot_ray.storage.roots import Roots
 _STORES = ("s3://", "gs://", "file://")
 _THREADS = 4
 _STORES_KNOWN = 64
+_LOOK_S = 2.0
 
 
 class Sources:
@@ -30,6 +31,8 @@ class Sources:
         """Raises `ValueError`. Nothing is opened before the first source."""
         self._fetcher = Fetcher(fetch, resolver, open_socket)
         self._roots = Roots(storage.source_roots, "url")
+        self._outputs = Roots(storage.output_roots, "output")
+        self._look: asyncio.Future[list[str]] | None = None
         self._max_bytes, self._timeout_s = fetch.max_bytes, fetch.timeout_s
         self._circuits = Circuits(fetch.fail_max, fetch.rest_s, _STORES_KNOWN)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="source")
@@ -70,6 +73,25 @@ class Sources:
         """The hosts and the stores that were asked, as parts of the service's health."""
         stores = {"sources": self._circuits.describe("down")} if self._roots else {}
         return {**self._fetcher.describe_services(), **stores}
+
+    async def check_storage(self) -> str | None:
+        """`ok` or what is the matter with the folders that may be named; None where there are none.
+
+        Those of results are looked at: once at a time, so that a store that hangs holds one thread.
+        Those of sources may be such as can only be read; their circuits tell what is known of them.
+        """
+        if not (self._roots or self._outputs):
+            return None
+        if left_alone := self._circuits.describe("down")["detail"]:
+            return str(left_alone)
+        if self._look is None or self._look.done():
+            self._look = asyncio.ensure_future(asyncio.to_thread(self._outputs.failing))
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                failing = await asyncio.shield(self._look)
+        except TimeoutError:
+            return f"no answer within {_LOOK_S:g} s"
+        return f"does not answer: {', '.join(failing)}" if failing else "ok"
 
     async def close(self) -> None:
         """Let go of connections and threads."""

@@ -152,7 +152,7 @@ def test_the_caches_tell_what_they_do(cached: CheckedClient) -> None:
     services = cached.get("/api/services/health").json()
     assert services["status"] == "ok"
     assert services["services"]["memory-cache"]["circuit"] == "closed"
-    assert services["services"]["engine"]["status"] == "ok"
+    assert services["services"]["resizers"]["status"] == "ok"
 
 
 def test_under_overload_renditions_are_cheaper_and_say_so(

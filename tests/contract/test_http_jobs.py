@@ -93,14 +93,22 @@ def test_a_job_from_beginning_to_end(client: CheckedClient, shop: Workshop) -> N
     assert done["created_at"] <= done["started_at"] <= done["finished_at"]
     answer = client.get(f"/api/jobs/{job['id']}")
     assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert_known(client, f"/api/jobs/{job['id']}", answer.headers["etag"])
     for variant, size in zip(done["variants"], [(20, 13), (10, 7)], strict=True):
         picture = client.get(variant["url"])
         assert picture.headers["content-type"] == f"image/{variant['format']}"
         assert picture.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert len(picture.content) == variant["bytes"]
         assert Image.open(io.BytesIO(picture.content)).size == size
-        again = client.get(variant["url"], headers={"If-None-Match": variant["etag"]})
-        assert again.status_code == 304
+        assert_known(client, variant["url"], variant["etag"])
+
+
+def assert_known(client: CheckedClient, url: str, tag: str) -> None:
+    """304 for the tag on whichever line, and for `*`: it is there (RFC 9110 §13.1.2)."""
+    for values in ([tag], ['"other"', tag], [f'"other", W/{tag}'], ["*"]):
+        lines = [("If-None-Match", value) for value in values]
+        assert client.get(url, headers=lines).status_code == 304, values
+    assert client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 def test_a_form_does_the_same(client: CheckedClient) -> None:
@@ -109,6 +117,23 @@ def test_a_form_does_the_same(client: CheckedClient) -> None:
         files={"file": ("p.jpg", PICTURE, "image/jpeg")},
         data={"job": json.dumps({"variants": TWO})},
     )
+    assert answer.status_code == 202, said(answer)
+    assert submit(client, 200)["id"] == answer.json()["id"]
+
+
+def test_an_empty_filter_is_none(client: CheckedClient) -> None:
+    job = submit(client, user_id="u-1")
+    found = client.get("/api/jobs?status=&user_id=&limit=&cursor=")
+    assert found.status_code == 200, said(found)
+    assert [one["id"] for one in found.json()["jobs"]] == [job["id"]]
+    assert_problem(client.get("/api/jobs?state="), 400, "invalid-parameters", "state")
+
+
+def test_the_job_may_be_a_file_of_the_form(client: CheckedClient) -> None:
+    """And the picture none: curl's `-F job=@job.json`, or a part without a file's name."""
+    job = json.dumps({"variants": TWO})
+    files = {"file": (None, PICTURE), "job": ("job.json", job, "application/json")}
+    answer = client.post("/api/jobs", files=files)
     assert answer.status_code == 202, said(answer)
     assert submit(client, 200)["id"] == answer.json()["id"]
 

@@ -1,14 +1,21 @@
 """Health, readiness, the catalogue and the documents."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from omnishot_ray import __version__
+from omnishot_ray.api.application import create_app
+from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
 from omnishot_ray.imaging.option_table import OPTIONS
 from omnishot_ray.imaging.platforms import GROUPS, PLATFORMS
 from omnishot_ray.protocol import ImageTask, Outcome, run_task
+from omnishot_ray.storage.config import StorageConfig
+from omnishot_ray.storage.fetch import FetchConfig
+from omnishot_ray.storage.sources import Sources
 from tests.contract.checks import CheckedClient, assert_problem
 from tests.contract.conftest import Serve
 
@@ -58,6 +65,27 @@ def test_not_ready_names_what_fails(serve: Serve) -> None:
     assert_problem(response, 503, "engine-unavailable", says="engine: no replica runs")
     assert "store" not in response.json()["detail"]
     assert int(response.headers["retry-after"]) >= 1
+
+
+def test_services_are_called_as_people_know_them(client: CheckedClient) -> None:
+    services = client.get("/api/services/health").json()["services"]
+    assert {"gateway", "resizers", "storage", "upstreams"} <= services.keys()
+    assert "engine" not in services
+    assert (services["storage"]["status"], services["storage"]["latency_ms"]) == ("off", None)
+
+
+def test_the_storage_of_results_is_looked_at(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    sources = Sources(FetchConfig(), StorageConfig(output_roots=(f"file://{root}",)))
+    client = CheckedClient(create_app(LocalOptimizer(Limits()), ApiConfig(), None, sources))
+    well = client.get("/api/services/health").json()
+    assert (well["status"], well["services"]["storage"]["status"]) == ("ok", "ok")
+    assert well["services"]["storage"]["latency_ms"] > 0
+    root.rmdir()
+    root.write_text("a file in the folder's place")
+    ill = client.get("/api/services/health").json()
+    assert (ill["status"], ill["services"]["storage"]["circuit"]) == ("degraded", "open")
+    assert ill["services"]["storage"]["detail"] == "does not answer: file://"
 
 
 def test_the_catalogue(client: CheckedClient) -> None:

@@ -122,6 +122,12 @@ def test_everything_may_be_fields_of_a_form(client: CheckedClient) -> None:
     assert made["pwa-icon-small"]["height"] == 20
 
 
+def test_the_variants_may_be_a_file_of_the_form(client: CheckedClient) -> None:
+    files = {"file": JPEG, "variants": ("v.json", json.dumps(THREE), "application/json")}
+    response = client.post("/api/variants", files=files)
+    assert list(entries(response)) == ["small", "square.v1", "turned"]
+
+
 # The answer as JSON.
 
 
@@ -253,7 +259,10 @@ def test_one_failure_is_that_variants_own(client: CheckedClient) -> None:
         assert set(problem) == PROBLEM_KEYS
         assert problem["instance"] == response.headers["x-request-id"]
     assert problems["wrong"]["errors"][0]["name"] == "widht"
-    assert "data" not in made["wrong"]
+    measures = ("width", "height", "format", "bytes", "etag", "crop")
+    for name in problems:
+        assert {made[name][measure] for measure in measures} == {None}
+        assert set(made["good"]) - set(made[name]) == {"data"}
 
 
 @pytest.mark.parametrize("accept", ["application/json", "multipart/mixed", "application/zip"])

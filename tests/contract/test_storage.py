@@ -401,6 +401,7 @@ async def test_a_store_of_sources_that_is_down_is_left_alone_for_a_while() -> No
     health = sources.describe_services()["sources"]
     assert (health["status"], health["circuit"]) == ("down", "open")
     assert health["detail"] == "left alone: s3://bucket"
+    assert await sources.check_storage() == "left alone: s3://bucket"
     again = S3Server(server.port)
     open_folder(uri).write("a.jpg", DATA)
     deadline = monotonic() + 20

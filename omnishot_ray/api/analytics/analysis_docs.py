@@ -3,6 +3,7 @@
 from typing import Any
 
 from omnishot_ray.api.analytics.docs import figures_docs
+from omnishot_ray.api.openapi import or_empty
 from omnishot_ray.metrics.query import FUNCTIONS
 
 _METRIC = {
@@ -16,7 +17,7 @@ _FUNCTION = {
     "name": "function",
     "in": "query",
     "description": "Of the metric. Default: avg, of a table alone rate.",
-    "schema": {"type": "string", "enum": list(FUNCTIONS)},
+    "schema": or_empty({"type": "string", "enum": list(FUNCTIONS)}),
 }
 _AT = {
     "name": "at",

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from omnishot_ray.api.analytics.bodies import Kind
 from omnishot_ray.api.analytics.config import AnalyticsConfig
-from omnishot_ray.api.openapi import json_docs, problem_docs
+from omnishot_ray.api.openapi import json_docs, or_empty, problem_docs
 
 _WHOLE = {"type": "integer", "minimum": 0}
 _TALLY = {
@@ -56,7 +56,7 @@ def _window(default: str) -> dict[str, Any]:
         "name": "window",
         "in": "query",
         "description": f"How far to look back: 90s, 5m, 1h, at most 31d. Default: {default}.",
-        "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"},
+        "schema": or_empty({"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}),
     }
 
 
@@ -65,7 +65,7 @@ def _choice(name: str, description: str, *choices: str) -> dict[str, Any]:
         "name": name,
         "in": "query",
         "description": description,
-        "schema": {"type": "string", "enum": list(choices)},
+        "schema": or_empty({"type": "string", "enum": list(choices)}),
     }
 
 

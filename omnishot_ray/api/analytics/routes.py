@@ -25,7 +25,9 @@ from omnishot_ray.api.analytics.snippet import read_script
 from omnishot_ray.api.asked import json_answer, one_of, only, read_window
 from omnishot_ray.api.body import read_bytes
 from omnishot_ray.api.config import ApiConfig
+from omnishot_ray.api.fingerprint import matches_there
 from omnishot_ray.api.negotiation import list_header
+from omnishot_ray.api.problems import problem_response
 from omnishot_ray.api.proxies import Proxies
 from omnishot_ray.errors import RateLimited, UnsupportedBody
 from omnishot_ray.metrics.funnel import RULES
@@ -99,11 +101,7 @@ class _Taking:
             address = self._proxies.client_of(request.scope)
             wait_s = self._quota.wait_s(address)
             if wait_s:
-                raise RateLimited(
-                    f"More than {self._config.samples_per_minute} samples a minute from one "
-                    f"address; the next ones are taken after {ceil(wait_s)} s.",
-                    wait_s,
-                )
+                return self._refuse(wait_s, request.state.request_id)
             self._quota.take(address, 1)
             _check_type(request)
             body = await read_bytes(request, self._api)
@@ -114,12 +112,25 @@ class _Taking:
 
         return take
 
+    def _refuse(self, wait_s: float, request_id: str) -> Response:
+        quota, wait_whole_s = self._config.samples_per_minute, ceil(wait_s)
+        fault = RateLimited(
+            f"More than {quota} samples a minute from one address; the next ones are taken "
+            f"after {wait_whole_s} s.",
+            wait_s,
+        )
+        refusal = problem_response(fault, request_id)
+        # Added, for the guard may have said something of its own limit: both are lists.
+        refusal.headers.append("RateLimit-Policy", f'"samples";q={quota};w=60')
+        refusal.headers.append("RateLimit", f'"samples";r=0;t={wait_whole_s}')
+        return refusal
+
 
 async def _script(request: Request) -> Response:
     """The script for web pages that measures and sends."""
     script, etag = read_script()
     headers = {"Cache-Control": "public, max-age=3600", "ETag": etag}
-    if etag in list_header(request, "if-none-match"):
+    if matches_there(list_header(request, "if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     return Response(script, headers=headers, media_type="text/javascript")
 
