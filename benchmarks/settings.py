@@ -138,7 +138,12 @@ def measure(setting: Setting, value: str, seconds: float) -> Figures:
         raise SystemExit(f"{setting.name}={value}: wrong answers: {step['errors']}")
     refused /= max(1, step["requests"])
     return Figures(
-        step["rps"], step["p50"] or 0.0, step["p99"] or 0.0, refused, step["cached"], step["memory_mb"]
+        step["rps"],
+        step["p50"] or 0.0,
+        step["p99"] or 0.0,
+        refused,
+        step["cached"],
+        step["memory_mb"],
     )
 
 

@@ -40,7 +40,7 @@ def describe_job(job: Job, status_of: StatusOf | None = None) -> dict[str, Any]:
         if job.source
         else None,
         "variants": _variants(job, status_of),
-        "error": _problem(job.error, job.id, status_of) if job.error else None,
+        "error": _problem(job.error, job.request_id or job.id, status_of) if job.error else None,
         "callback": {
             "url": job.work.callback_url,
             "attempts": job.callback_attempts,
@@ -101,7 +101,7 @@ def _variant(job: Job, one: VariantResult, status_of: StatusOf | None) -> dict[s
         return {
             "name": one.name,
             "status": "error",
-            "error": _problem(one.failure, job.id, status_of),
+            "error": _problem(one.failure, job.request_id or job.id, status_of),
         }
     return {
         "name": one.name,

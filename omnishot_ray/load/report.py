@@ -148,7 +148,7 @@ def _seconds(run: Run, seen: Sequence[Seen]) -> list[Document]:
     for second in range(count):
         number, look = users.get(second, number), looks.get(second, look)
         row: Document = {"at": second, "users": number}
-        row |= _figures(answers[second], 1.0)
+        row |= _figures(answers[second], 1.0, run.started_at + run.seconds)
         if look:
             row |= {
                 "cpu": round(look.cpu, 2),
