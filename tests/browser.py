@@ -58,6 +58,7 @@ def served(app: ASGIApp) -> Iterator[str]:
     """The address of an application that is served by a thread of this process."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # who comes before the thread runs waits
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
