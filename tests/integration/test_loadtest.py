@@ -43,6 +43,12 @@ def test_steps_on_a_service_of_its_own(tmp_path) -> None:
     assert left == [], "the service was ended"
 
 
+def heed_signals() -> None:
+    """As in a terminal: what runs under nohup, or in the background of a shell, ignores them."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("number", "code", "told"), [(signal.SIGHUP, 129, False), (signal.SIGINT, 130, True)]
 )
@@ -58,6 +64,7 @@ def test_who_ends_it_is_left_with_no_process(tmp_path, number: int, code: int, t
             stdout=subprocess.DEVNULL,
             stderr=errors,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
     try:
         until = monotonic() + 80
