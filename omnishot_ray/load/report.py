@@ -33,7 +33,6 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
     shape = run.shape
     steps = _steps(run, seen)
     verdicts = judge_run(run, steps, seen)
-    over_s = run.started_at + run.seconds
     document = {
         "version": VERSION,
         "omnishot": __version__,
@@ -42,7 +41,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
         "what": shape.what,
         **about,
         "steps": steps,
-        "totals": _figures(run.answers, run.seconds, over_s),
+        "totals": _figures(run.answers, run.seconds, run.over_s),
         "load": {
             "cores": round(run.cpu_s / run.seconds, 2),
             "at_limit": [
@@ -50,7 +49,7 @@ def build_report(run: Run, seen: Sequence[Seen], about: Mapping[str, Any]) -> Do
             ],
         },
         "kinds": {
-            kind: _figures(answers, run.seconds, over_s)
+            kind: _figures(answers, run.seconds, run.over_s)
             for kind, answers in sorted(_by_kind(run.answers).items())
         },
         "thresholds": verdicts,
@@ -74,7 +73,7 @@ def _steps(run: Run, seen: Sequence[Seen]) -> list[Document]:
         # What comes in after the last second belongs to the last stage.
         index = shape.stage_at(min(answer.at_s - run.started_at, run.seconds - 1e-6))
         by_stage[len(shape.stages) - 1 if index is None else index].append(answer)
-    steps, begin_s, over_s = list[Document](), run.started_at, run.started_at + run.seconds
+    steps, begin_s, over_s = list[Document](), run.started_at, run.over_s
     for index, stage in enumerate(shape.stages):
         if begin_s >= over_s:
             break  # it ended before its time
@@ -148,7 +147,7 @@ def _seconds(run: Run, seen: Sequence[Seen]) -> list[Document]:
     for second in range(count):
         number, look = users.get(second, number), looks.get(second, look)
         row: Document = {"at": second, "users": number}
-        row |= _figures(answers[second], 1.0, run.started_at + run.seconds)
+        row |= _figures(answers[second], 1.0, run.over_s)
         if look:
             row |= {
                 "cpu": round(look.cpu, 2),

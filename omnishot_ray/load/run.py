@@ -49,6 +49,11 @@ class Run:
     ended: str = ""
 
     @property
+    def over_s(self) -> float:
+        """When its load was over, by the same clock as `started_at`."""
+        return self.started_at + self.seconds
+
+    @property
     def seconds(self) -> float:
         """How long it really was."""
         return self.shape.seconds if self.ended_s is None else self.ended_s

@@ -375,6 +375,7 @@ class Dispatcher:
         alone = len(batch) == 1
         limits_s = [self._limit_s(waiting, sent_at, alone) for waiting in batch]
         tasks = [waiting.task for waiting in batch]
+        cost_ms = sum(waiting.cost_ms for waiting in batch)
         self._drain.begin()
         try:
             outcomes = await self._pool.run(tasks, limits_s)
@@ -387,15 +388,15 @@ class Dispatcher:
             for waiting in batch:
                 _settle(waiting, InternalError("The engine failed on this task; it is logged."))
         else:
-            estimated_ms = sum(waiting.cost_ms for waiting in batch) + self._config.queue.hop_ms
+            estimated_ms = cost_ms + self._config.queue.hop_ms
             self._stretch.note(estimated_ms, (self._clock() - sent_at) * 1000.0)
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 self._finish(waiting, outcome, sent_at, alone)
         finally:
-            self._drain.end(sum(waiting.cost_ms for waiting in batch))
-            self._record_batch(batch, sent_at)
+            self._drain.end(cost_ms)
+            self._record_batch(batch, cost_ms, sent_at)
 
-    def _record_batch(self, batch: Sequence[Waiting], sent_at: float) -> None:
+    def _record_batch(self, batch: Sequence[Waiting], cost_ms: float, sent_at: float) -> None:
         if self._metrics is None:
             return
         failed = sum(
@@ -409,7 +410,7 @@ class Dispatcher:
                 at_s=time(),
                 tasks=len(batch),
                 bytes_in=sum(len(waiting.task.data) for waiting in batch),
-                cost_ms=sum(waiting.cost_ms for waiting in batch),
+                cost_ms=cost_ms,
                 took_ms=(self._clock() - sent_at) * 1000.0,
                 failed=failed,
             )
