@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from omnishot_ray.cli.address import check_url
+
 _TIMEOUT_S = 30.0
 _NOT_THERE = 3
 
@@ -21,8 +23,7 @@ def analyze(url: str, key: str, window: str, change_at: str, as_json: bool) -> i
     """Print trends, anomalies, recommendations and costs, and the impact of a change where one is
     named. Returns the exit code.
     """
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--url has to begin with http:// or https://")
+    check_url(url)
     try:
         document = _fetch(url, key, "", {"window": window})
         if change_at:

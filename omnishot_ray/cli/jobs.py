@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from omnishot_ray.cli.address import check_url
+
 _TIMEOUT_S = 30.0
 _COLOURS = {
     "completed": "green",
@@ -167,8 +169,7 @@ class _Unreachable(click.ClickException):
 
 
 def _ask(url: str, method: str, path: str) -> Any:
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--url has to begin with http:// or https://")
+    check_url(url)
     key = os.environ.get("OMNISHOT_API_KEY", "")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = urllib.request.Request(url + path, method=method, headers=headers)

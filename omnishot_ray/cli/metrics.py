@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from omnishot_ray.api.metrics import ARROW, read_question, read_window
+from omnishot_ray.cli.address import check_url
 from omnishot_ray.cli.output import say_unwritable
 from omnishot_ray.errors import OmnishotError
 from omnishot_ray.metrics.answering import from_samples
@@ -89,8 +90,7 @@ def _samples(given: dict[str, str], source: str) -> pa.Table:
 
 
 def _fetch(what: str, given: dict[str, str], url: str, key: str) -> pa.Table:
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--url has to begin with http:// or https://")
+    check_url(url)
     address = f"{url.rstrip('/')}/api/metrics/{what}?{urllib.parse.urlencode(given)}"
     headers = {"Accept": ARROW} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
