@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from omnishot_ray.cache.tiers import Counts, Entry, Tier
-from omnishot_ray.circuit import Circuit
+from omnishot_ray.circuit import CLOSED, Circuit
 
 T = TypeVar("T")
 
@@ -17,7 +17,11 @@ _DELETE_PATIENCE_S = 60.0
 
 
 class Breaker:
-    """The circuit around one store. Failures of the store never come through."""
+    """The circuits around one store. Failures of the store never come through.
+
+    Writing has a circuit of its own: a full disk answers every look, and each answer would make
+    good for the writes that failed.
+    """
 
     def __init__(
         self,
@@ -26,22 +30,35 @@ class Breaker:
         reset_timeout_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._circuit = Circuit(name, fail_max, reset_timeout_s, clock)
+        self._looking = Circuit(name, fail_max, reset_timeout_s, clock)
+        self._writing = Circuit(f"writing to {name}", fail_max, reset_timeout_s, clock)
         self.errors = 0
         self.skipped = 0
 
     @property
     def state(self) -> str:
-        """`closed` is well, `open` leaves the store alone, `half-open` tries it once."""
-        return self._circuit.state
+        """`closed` is well, `open` leaves the store alone, `half-open` tries it once.
 
-    async def run(self, operation: Callable[[], Awaitable[T]], otherwise: T, timeout_s: float) -> T:
+        Of the circuit for looking where that is not closed, else of the one for writing.
+        """
+        return self._looking.state if self._looking.state != CLOSED else self._writing.state
+
+    async def run(
+        self,
+        operation: Callable[[], Awaitable[T]],
+        otherwise: T,
+        timeout_s: float,
+        *,
+        writes: bool = False,
+    ) -> T:
         """The value of the operation, or `otherwise` when it fails, takes too long or is skipped.
 
-        A failure of any kind is one of the store: no cache is worth a request.
+        A failure of any kind is one of the store: no cache is worth a request. What `writes` is
+        also skipped where looking is: a store that cannot be read is not written to.
         """
-        with self._circuit.turn() as may:
-            if not may:
+        circuit = self._writing if writes else self._looking
+        with circuit.turn() as may:
+            if not may or (writes and self._looking.state != CLOSED):
                 self.skipped += 1
                 return otherwise
             try:
@@ -49,9 +66,9 @@ class Breaker:
                     value = await operation()
             except Exception as error:
                 self.errors += 1
-                self._circuit.note(error)
+                circuit.note(error)
                 return otherwise
-            self._circuit.note(None)
+            circuit.note(None)
             return value
 
 
@@ -72,7 +89,9 @@ class GuardedTier:
     async def put(self, key: str, data: bytes, ttl_s: float, age_s: float = 0.0) -> None:
         """Keep, if that is possible."""
         patience_s = self._timeout_s * _WRITE_PATIENCE
-        await self.breaker.run(lambda: self._tier.put(key, data, ttl_s, age_s), None, patience_s)
+        await self.breaker.run(
+            lambda: self._tier.put(key, data, ttl_s, age_s), None, patience_s, writes=True
+        )
 
     async def delete(self, prefix: str) -> int | None:
         """How many were forgotten; None when the tier cannot be reached."""

@@ -112,7 +112,10 @@ class RedisClaims:
         """Run a script; whatever is wrong with Redis, the answer is that there is no line."""
         keys = sum(item.startswith("omnishot:") for item in keys_and_values)
         answer: int | bytes = await self.breaker.run(
-            lambda: self.client.eval(script, keys, *keys_and_values), 1, self.timeout_s
+            lambda: self.client.eval(script, keys, *keys_and_values),
+            1,
+            self.timeout_s,
+            writes=True,
         )
         return answer
 
@@ -155,7 +158,10 @@ class _RedisClaim:
         if self.leads and len(data) <= self._claims.max_entry_bytes:
             client, name = self._claims.client, self._done_name
             await self._claims.breaker.run(
-                lambda: client.set(name, data, px=_DONE_MS), None, self._claims.timeout_s
+                lambda: client.set(name, data, px=_DONE_MS),
+                None,
+                self._claims.timeout_s,
+                writes=True,
             )
 
     async def release(self) -> None:

@@ -320,7 +320,12 @@ async def test_storage_full_is_counted_and_nothing_more(
     assert await tier.get(key()) is None
     for _ in range(3):
         await tier.put(key(), large, 60)
+        assert await tier.get(key(2)) is not None
     assert (breaker.errors, breaker.state) == (3, "open")
+    assert await tier.get(key(2)) is not None
+    assert breaker.skipped == 0
+    await tier.put(key(2), DATA, 60)
+    assert breaker.skipped == 1
     left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert left == [key(2)]
     await tier.close()
