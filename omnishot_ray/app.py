@@ -100,6 +100,7 @@ def assemble(settings: Settings) -> Application:
             settings.resizers.max_replicas,
         ),
         gateways=settings.gateways.replicas,
+        most_at_once=settings.gateways.max_ongoing_requests,
         logs=settings.logs,
         traces=settings.traces,
     )

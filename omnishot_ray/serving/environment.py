@@ -37,7 +37,7 @@ RAY_ENVIRONMENT = {
     # How long a client may be silent, also in the middle of a request's headers; Ray has an hour.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
     # An answer has the id that came with the request: a safe one, before Serve reads it.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "omnishot_ray.api.request_ids:serve_middlewares",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "omnishot_ray.serving.ingress:serve_middlewares",
     # uvicorn believes what anybody writes into X-Forwarded-For when HAProxy passes it on from the
     # loopback address. `api.trusted_proxies` says who is believed.
     "FORWARDED_ALLOW_IPS": "",

@@ -10,6 +10,7 @@ import ray
 from ray import serve
 from ray.serve._private.constants import RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD
 from ray.serve._private.direct_ingress_http_util import ASGIDIReceiveProxy
+from ray.serve._private.tracing_utils import is_tracing_enabled
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 from uvicorn.protocols.http import httptools_impl
@@ -27,6 +28,7 @@ from omnishot_ray.metrics.config import MetricsConfig
 from omnishot_ray.metrics.samples import GaugeSample
 from omnishot_ray.serving.census import Place, find_place, note_place
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
+from omnishot_ray.serving.ingress import is_hooked, open_ingress
 from omnishot_ray.serving.job_runner import JobRunner
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.metrics_client import HubMetrics
@@ -83,6 +85,7 @@ class Gateway:
         analytics: AnalyticsConfig,
         knobs: Knobs,
         gateways: int,
+        most_at_once: int,
         logs: LogConfig,
         traces: TraceConfig,
     ) -> None:
@@ -91,6 +94,8 @@ class Gateway:
         gateway_id = secrets.token_hex(4)
         self._logs = logs
         self._is_traced = bool(traces.exporter)
+        # Spans hang on those that Serve begins, so where it makes them requests go its way.
+        self._most_at_once = most_at_once if is_hooked() and not is_tracing_enabled() else 0
         keys = (key for _, key in named_keys(api.keys))
         configure_logs(logs, f"gateway-{gateway_id}", keys)
         self._metrics = None
@@ -131,7 +136,7 @@ class Gateway:
             self._front,
             self._sources,
             jobs=self._jobs,
-            server_sends_request_id=True,
+            server_sends_request_id=not self._most_at_once,
             metrics=self._metrics,
             metrics_config=self._metrics_config,
             analytics=analytics,
@@ -142,7 +147,9 @@ class Gateway:
         # What is loaded now stays for good: keep the collector from walking it on every cycle.
         gc.collect()
         gc.freeze()
-        return app
+        if self._most_at_once:
+            open_ingress(app, self._most_at_once)
+        return app  # Serve has it for WebSockets, and for all where the ingress is not open
 
     async def __del__(self) -> None:
         """Let what is written to the caches come to its end, and take away what lies there for the

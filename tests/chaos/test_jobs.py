@@ -44,7 +44,7 @@ def test_no_job_is_lost_or_there_twice_while_processes_are_killed(
 ) -> None:
     service = start_service(environment=environment_of(redis, str(tmp_path)))
     try:
-        report = run_chaos(service, count=200, every_s=1.5, deadline_s=240)
+        report = run_chaos(service, count=120, every_s=1.5, deadline_s=240)
     finally:
         service.stop()
     assert report.is_clean, report

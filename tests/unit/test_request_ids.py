@@ -7,17 +7,17 @@ from ray.serve._private import http_util
 from ray.serve.config import HTTPOptions
 from starlette.testclient import TestClient
 
-from omnishot_ray.api import request_ids
 from omnishot_ray.api.application import create_app
 from omnishot_ray.api.config import ApiConfig
 from omnishot_ray.api.local import LocalOptimizer
 from omnishot_ray.imaging.limits import Limits
+from omnishot_ray.serving import ingress
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """A client of the application within the middlewares that Serve puts around it."""
-    path = f"{request_ids.__name__}.{request_ids.serve_middlewares.__name__}"
+    path = f"{ingress.__name__}:{ingress.serve_middlewares.__name__}"
     monkeypatch.setattr(http_util, "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", path)
     options = http_util.configure_http_middlewares(HTTPOptions())
     app = create_app(LocalOptimizer(Limits()), ApiConfig(), server_sends_request_id=True)
