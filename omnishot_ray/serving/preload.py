@@ -13,11 +13,12 @@ import gc
 import os
 from importlib import import_module
 
-from omnishot_ray.frugal import hidden
+from omnishot_ray.frugal import hidden, spare_arrow
 
 if "OMNIPRELOAD_NOTHING" not in os.environ:
     gc.disable()
     with hidden("pandas"):
         import_module("ray.serve._private.replica")
+    spare_arrow()
     gc.freeze()
     gc.enable()
