@@ -137,7 +137,7 @@ _AT_TIMES = 2.0
 class Dispatcher:
     """The `Optimizer` of a gateway, one of `gateways`.
 
-    `clock` counts seconds from anywhere, as fast as those of the event loop.
+    There may be `most_replicas` when the pool has grown; 0 is a pool that does not grow. `clock` counts seconds from anywhere, as fast as those of the event loop.
     """
 
     def __init__(
@@ -149,11 +149,13 @@ class Dispatcher:
         gateway_id: str = "",
         metrics: Metrics | None = None,
         gateways: int = 1,
+        most_replicas: int = 0,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._pool = pool
         self._clock = clock
         self._gateways = gateways
+        self._most_replicas = most_replicas
         self._metrics = metrics
         self._config = config
         self._limits = limits
@@ -311,8 +313,9 @@ class Dispatcher:
         waiting = Waiting(task, cost_ms, outcome, now, deadline)
         self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
-            drain_rate = self._drain.per_ms(self._pool.replicas)
-            self._queue.push(waiting, drain_rate)
+            replicas = self._pool.replicas
+            missing = max(0, self._most_replicas - replicas)
+            self._queue.push(waiting, self._drain.per_ms(replicas), missing)
         except Overloaded:
             self._overload.note(1.0)
             raise

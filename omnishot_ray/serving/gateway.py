@@ -117,6 +117,7 @@ class Gateway:
             gateway_id=gateway_id,
             metrics=self._metrics,
             gateways=gateways,
+            most_replicas=knobs.max_replicas or 0,
         )
         self._gateways = gateways
         self._node = ray.get_runtime_context().get_node_id()

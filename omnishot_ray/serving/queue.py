@@ -57,6 +57,12 @@ class QueueConfig:
     was half as long as it may be and is still longer then: what waits beyond that is turned away. A
     line that does not get shorter makes everybody late and nobody more served (Nichols and
     Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
+    standing_tasks: float = 5.0
+    """The same in tasks of what those who wait cost in the mean, where that is longer: a few clients
+    with dear work, each of whom asks again when it is answered, are no overload."""
+    growth_s: float = 15.0
+    """How long the line may stand instead where there may be more replicas: those that come make it
+    short again."""
     max_waiting_ms: float = 60_000.0
     """Estimated core-milliseconds that may wait in one gateway, however fast it is."""
     ageing_s: float = 0.5
@@ -76,7 +82,10 @@ class QueueConfig:
         for name in _MORE_THAN_NOTHING:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be more than 0")
-        for name in ("standing_after_s", "ageing_s", "cost_weight", "hop_ms"):
+        for name in (
+            *("standing_tasks", "standing_after_s", "growth_s"),
+            *("ageing_s", "cost_weight", "hop_ms"),
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more")
 
@@ -91,6 +100,7 @@ class TaskQueue:
         self._ties = itertools.count()
         self._bound_ms = config.max_waiting_ms
         self._drain_rate = 1.0
+        self._missing = 0
         self._stands = self._was_long = self._cut_due = False
         self._since: float | None = None
         """Since when those who came have found what is contrary to `_stands`."""
@@ -104,13 +114,16 @@ class TaskQueue:
         """The share of the bound that is taken."""
         return self.waiting_ms / self._bound_ms if self._heap else 0.0
 
-    def push(self, waiting: Waiting, drain_rate: float) -> None:
+    def push(self, waiting: Waiting, drain_rate: float, missing: int = 0) -> None:
         """Add a task. Ask `shed` after it: the line may have stood for too long.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
-        the pool). Raises `Overloaded` with the time after which there should be room again.
+        the pool), `missing` how many replicas more there may be. Raises `Overloaded` with the time
+        after which there should be room again.
         """
         self._drain_rate = drain_rate
+        if missing != self._missing:
+            self._missing, self._since = missing, None  # what has come has not shown its worth yet
         self._judge(waiting.enqueued_at)
         self._set_bound()
         if self.waiting_ms + waiting.cost_ms > self._bound_ms:
@@ -150,18 +163,30 @@ class TaskQueue:
             self._was_long = True
         elif line_s <= config.standing_s:
             self._was_long = False
-        contrary = line_s < config.standing_s / 2 if self._stands else line_s > config.standing_s
+        most_s = self._most_standing_s
+        contrary = line_s < most_s / 2 if self._stands else line_s > most_s
         if not contrary:
             self._since = None
         elif self._since is None:
             self._since = now
-        elif now - self._since >= config.standing_after_s:
+        elif now - self._since >= self._patience_s:
             self._stands, self._since = not self._stands, None
             self._cut_due = self._stands
 
+    @property
+    def _most_standing_s(self) -> float:
+        """How long a line that stands may be: the time in which one replica does so many tasks."""
+        mean_ms = self.waiting_ms / len(self._heap) if self._heap else 0.0
+        return max(self._config.standing_s, self._config.standing_tasks * mean_ms / 1000.0)
+
+    @property
+    def _patience_s(self) -> float:
+        grows = self._missing > 0 and not self._stands
+        return self._config.growth_s if grows else self._config.standing_after_s
+
     def _set_bound(self) -> None:
         config = self._config
-        bound_s = min(config.max_waiting_s, config.standing_s if self._stands else math.inf)
+        bound_s = min(config.max_waiting_s, self._most_standing_s if self._stands else math.inf)
         self._bound_ms = min(config.max_waiting_ms, bound_s * 1000.0 * self._drain_rate)
 
     def _cut(self) -> Sequence[Waiting]:

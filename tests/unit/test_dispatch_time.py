@@ -301,6 +301,34 @@ def test_a_replica_that_comes_is_found_within_a_moment() -> None:
     assert simulate(scenario()) < 0.5
 
 
+@pytest.mark.parametrize(("most", "refused"), [(1, True), (2, False)])
+def test_who_comes_while_replicas_start_is_served(most: int, refused: bool) -> None:
+    """Eight who ask again and again for what takes 170 ms, more than one replica can do."""
+
+    async def scenario() -> list[Any]:
+        pool = TimedPool(replicas=1)
+        config = DispatchConfig(inline_ms=0)
+        to = Dispatcher(pool, config, Limits(), most_replicas=most, clock=now)
+        outcomes: list[Any] = []
+
+        async def client() -> None:
+            while now() < 30:
+                outcomes.append(await to.optimize(task(170.0)))
+                await asyncio.sleep(0.01)
+
+        async with asyncio.TaskGroup() as everybody:
+            for _ in range(8):
+                everybody.create_task(client())
+            await asyncio.sleep(9)
+            pool.replicas = most
+        return outcomes
+
+    outcomes = simulate(scenario())
+    late = sum(isinstance(outcome, Overloaded) for outcome in outcomes)
+    assert (late > len(outcomes) / 4) is refused
+    assert sum(isinstance(outcome, Result) for outcome in outcomes) > (150 if refused else 240)
+
+
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     seed=st.integers(0, 1 << 30),

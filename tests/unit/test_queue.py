@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,7 +192,9 @@ def test_the_line_is_as_long_as_the_time_it_takes(waiting: Make) -> None:
     assert queue.fill == pytest.approx(1.0)
 
 
-STANDING = QueueConfig(max_waiting_s=2, standing_s=0.5, standing_after_s=1, batch_max=1)
+STANDING = QueueConfig(
+    max_waiting_s=2, standing_s=0.5, standing_tasks=0, standing_after_s=1, batch_max=1
+)
 
 
 def test_a_line_that_stands_is_made_shorter(waiting: Make) -> None:
@@ -203,6 +206,33 @@ def test_a_line_that_stands_is_made_shorter(waiting: Make) -> None:
     with pytest.raises(Overloaded):
         queue.push(waiting("f", cost=400, at=1.3), 1)
     assert drained(queue) == ["a"]
+
+
+def test_a_line_of_dear_tasks_may_be_longer(waiting: Make) -> None:
+    queue = filled(replace(STANDING, standing_tasks=3), [waiting("a", cost=400, at=0)])
+    for name in "bcde":
+        queue.push(waiting(name, cost=400, at=0.1), 1)
+    queue.push(waiting("f", cost=400, at=1.2), 1)
+    assert names(queue.shed(1.2)) == "fed"
+
+
+def test_a_line_may_stand_for_longer_where_replicas_may_come(waiting: Make) -> None:
+    queue = TaskQueue(replace(STANDING, growth_s=10))
+    for name, at in (("a", 0.0), ("b", 0.0), ("c", 0.1), ("d", 9.9)):
+        queue.push(waiting(name, cost=400, at=at), 1, missing=1)
+    assert list(queue.shed(9.9)) == []
+    queue.push(waiting("e", cost=400, at=10.2), 1, missing=1)
+    assert names(queue.shed(10.2)) == "edcb"
+
+
+def test_a_line_stands_anew_when_all_replicas_have_come(waiting: Make) -> None:
+    queue = TaskQueue(replace(STANDING, growth_s=10))
+    for name, at in (("a", 0.0), ("b", 0.0), ("c", 0.1)):
+        queue.push(waiting(name, cost=400, at=at), 1, missing=1)
+    queue.push(waiting("d", cost=400, at=9.0), 2)
+    assert list(queue.shed(9.0)) == []
+    queue.push(waiting("e", cost=400, at=10.1), 2)
+    assert names(queue.shed(10.1)) == "edc"
 
 
 def test_a_long_line_stands_though_nobody_comes(waiting: Make) -> None:
@@ -286,7 +316,9 @@ def test_every_bound_is_more_than_nothing(name: str, value: int) -> None:
         QueueConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["standing_after_s", "ageing_s", "cost_weight", "hop_ms"])
+@pytest.mark.parametrize(
+    "name", ["standing_tasks", "standing_after_s", "growth_s", "ageing_s", "cost_weight", "hop_ms"]
+)
 def test_no_weight_is_less_than_nothing(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         QueueConfig(**{name: -1})
