@@ -90,6 +90,8 @@ SETTINGS = (
     Setting("dispatch.queue.batch_ms", ("60", "1", "240"), _SMALL, 16, _POOLED),
     Setting("dispatch.queue.max_waiting_s", ("5", "1", "15"), _DEAR, 60, _POOLED),
     Setting("dispatch.queue.standing_s", ("0.3", "0.1", "2"), _DEAR, 60, _POOLED),
+    Setting("dispatch.queue.standing_tasks", ("5", "0"), _AVIF, 8, _POOLED, warm_s=10),
+    Setting("dispatch.queue.growth_s", ("15", "0"), _AVIF, 12, _POOLED, warm_s=0.5),
     Setting("cache.memory_bytes", ("134217728", "1000000", "536870912"), _USUAL, 8),
     Setting("cache.ttl_s", ("3600", "1", "5"), _HOT, 8, {"cache.stale_s": "0"}),
     Setting("cache.stale_s", ("86400", "0", "2"), _HOT, 8, {"cache.ttl_s": "1"}),

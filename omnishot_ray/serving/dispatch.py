@@ -137,7 +137,8 @@ _AT_TIMES = 2.0
 class Dispatcher:
     """The `Optimizer` of a gateway, one of `gateways`.
 
-    There may be `most_replicas` when the pool has grown; 0 is a pool that does not grow. `clock` counts seconds from anywhere, as fast as those of the event loop.
+    There may be `most_replicas` when the pool has grown; 0 is a pool that does not grow. `clock`
+    counts seconds from anywhere, as fast as those of the event loop.
     """
 
     def __init__(

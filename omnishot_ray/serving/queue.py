@@ -58,8 +58,8 @@ class QueueConfig:
     line that does not get shorter makes everybody late and nobody more served (Nichols and
     Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
     standing_tasks: float = 5.0
-    """The same in tasks of what those who wait cost in the mean, where that is longer: a few clients
-    with dear work, each of whom asks again when it is answered, are no overload."""
+    """The same in tasks of what those who wait cost in the mean, where that is longer: a few
+    clients with dear work, each of whom asks again when it is answered, are no overload."""
     growth_s: float = 15.0
     """How long the line may stand instead where there may be more replicas: those that come make it
     short again."""
