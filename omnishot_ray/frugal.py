@@ -2,8 +2,7 @@
 
 pandas comes with Ray Data, and whoever finds it imports it: Ray Serve when it is imported, pyarrow
 when it makes its first array. That is 35 MB and half a second in each of a service's processes.
-pybreaker imports a Redis client for a store of circuits that is not used here: 7 MB. Ray imports
-pyarrow in every process that pickles, to pickle tables better: 7 MB where there are none.
+pybreaker imports a Redis client for a store of circuits that is not used here: 7 MB.
 """
 
 import sys
@@ -42,10 +41,3 @@ def spare_arrow_pandas() -> None:
         import pyarrow as pa  # noqa: PLC0415  # 7 MB, only for who has tables
 
         pa.array([0])
-
-
-def spare_arrow() -> None:
-    """Let Ray pickle without pyarrow in this process; a table would be pickled as it is, whole."""
-    from ray._private import arrow_serialization  # noqa: PLC0415  # only for who has it already
-
-    arrow_serialization._register_custom_datasets_serializers = lambda _: None

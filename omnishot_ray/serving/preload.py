@@ -13,7 +13,8 @@ import gc
 import os
 from importlib import import_module
 
-from omnishot_ray.frugal import hidden, spare_arrow
+from omnishot_ray.frugal import hidden
+from omnishot_ray.serving.pickling import spare_arrow
 
 if "OMNIPRELOAD_NOTHING" not in os.environ:
     gc.disable()

@@ -16,7 +16,7 @@ import ray
 from ray._private import utils
 from ray.cluster_utils import Cluster
 
-from omnishot_ray.frugal import spare_arrow
+from omnishot_ray.serving.pickling import spare_arrow
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Batches go by gRPC; the object store holds Serve's own small objects."""

@@ -36,3 +36,17 @@ def test_serve_and_arrow_find_no_pandas_and_others_do() -> None:
 
 def test_circuits_bring_no_redis_client() -> None:
     subprocess.run([sys.executable, "-c", CIRCUIT], check=True, timeout=100)
+
+
+PICKLING = """
+import sys
+import omnishot_ray.serving.preload
+from ray._private.worker import global_worker
+from ray._private.serialization import SerializationContext
+SerializationContext(global_worker)
+assert "pyarrow" not in sys.modules, "pyarrow was imported"
+"""
+
+
+def test_ray_pickles_without_arrow_where_it_serves() -> None:
+    subprocess.run([sys.executable, "-c", PICKLING], check=True, timeout=100)
