@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omnishot_ray.api.problems import problem_response
 from omnishot_ray.api.proxies import Proxies
+from omnishot_ray.api.request_ids import UNSENT
 from omnishot_ray.api.request_ids import request_id as request_id_of
 from omnishot_ray.errors import InternalError
 
@@ -75,7 +76,7 @@ class Edge:
         added = self._docs if path.startswith(_DOCS_PATHS) else self._strict
         if path == "/":
             added = self._page
-        if self._sends_request_id:
+        if self._sends_request_id or UNSENT in scope:
             added = (*added, (b"x-request-id", request_id.encode()))
         if self._proxies is not None and self._proxies.sees_https(scope):
             added = (*added, _hsts(_HALF_A_YEAR_S))

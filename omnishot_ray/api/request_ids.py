@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+UNSENT = "omnishot.request_id_unsent"
+"""In the scope of a request whose server sends no `X-Request-Id`, whatever others do."""
+
 _NAME = b"x-request-id"
 _SAFE = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 

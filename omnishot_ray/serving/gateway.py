@@ -137,7 +137,7 @@ class Gateway:
             self._front,
             self._sources,
             jobs=self._jobs,
-            server_sends_request_id=not self._most_at_once,
+            server_sends_request_id=True,
             metrics=self._metrics,
             metrics_config=self._metrics_config,
             analytics=analytics,
@@ -150,7 +150,7 @@ class Gateway:
         gc.freeze()
         if self._most_at_once:
             open_ingress(app, self._most_at_once)
-        return app  # Serve has it for WebSockets, and for all where the ingress is not open
+        return app  # Serve has it for WebSockets, and for what its own proxy sends
 
     async def __del__(self) -> None:
         """Let what is written to the caches come to its end, and take away what lies there for the

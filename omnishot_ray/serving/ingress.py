@@ -5,7 +5,8 @@ figures of it and looks for its route, which takes as long as a picture from the
 Serve's hook for middleware stands before that, in the gateway's own process and event loop, so
 what comes by HTTP goes from there to the application. What Serve would have done for it is done
 here: so many at once, and the end of work whose client has left. What is on its way when a gateway
-ends uvicorn waits for. WebSockets and Serve's own addresses go Serve's way.
+ends uvicorn waits for. WebSockets and Serve's own addresses go Serve's way, as does what comes by
+Serve's own proxy, which HAProxy falls back to while it knows no gateway.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from ray.serve._private.constants import (
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from omnishot_ray.api.request_ids import SafeRequestIds
+from omnishot_ray.api.request_ids import UNSENT, SafeRequestIds
 
 _WATCH_AFTER_S = 0.02
 """Most are answered before that, and nobody needs to watch whether their clients leave."""
@@ -35,6 +36,7 @@ class Ingress:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; it is cancelled where its client leaves."""
         client = _Client(receive)
+        scope[UNSENT] = True
         try:
             async with self._turns:
                 await self._app(scope, client.receive, send)

@@ -46,6 +46,11 @@ def test_inline_lane_answers_a_thumbnail(service: Service) -> None:
     assert size_of(content) == (100, 75)
 
 
+def test_an_answer_has_the_request_id_once(service: Service) -> None:
+    answer, _ = post(service, "/api/optimize?width=101", SMALL, X_Request_Id="order-7")
+    assert answer.headers.get_all("X-Request-Id") == ["order-7"]
+
+
 def test_pool_lane_answers_a_platform(service: Service) -> None:
     answer, content = post(service, "/api/optimize?platform=instagram-post&gravity=center", PHOTO)
     assert answer.status == 200

@@ -203,7 +203,8 @@ def test_serve_hands_over_http_and_keeps_its_own(monkeypatch: pytest.MonkeyPatch
     client = TestClient(http_util._apply_middlewares(serve, options.middlewares))
     assert client.get("/health").text == "serve"  # nothing is open yet
 
-    open_ingress(create_app(LocalOptimizer(Limits()), ApiConfig()), 8)
+    app = create_app(LocalOptimizer(Limits()), ApiConfig(), server_sends_request_id=True)
+    open_ingress(app, 8)
     answer = client.get("/health")
     assert answer.json()["status"] == "ok"
     assert len(answer.headers.get_list("x-request-id")) == 1
@@ -211,6 +212,18 @@ def test_serve_hands_over_http_and_keeps_its_own(monkeypatch: pytest.MonkeyPatch
     with client.websocket_connect("/stream"):
         pass
     assert seen == [("http", "/health"), ("http", "/-/healthz"), ("websocket", "/stream")]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_an_answer_has_one_request_id_whichever_way_it_goes(
+    is_open: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(LocalOptimizer(Limits()), ApiConfig(), server_sends_request_id=True)
+    monkeypatch.setattr(ingress, "_ingress", Ingress(app, 8) if is_open else None)
+    client = TestClient(http_util._apply_middlewares(app, serve_middlewares()))
+    answer = client.get("/health", headers={"X-Request-Id": "order-7"})
+    assert answer.headers.get_list("x-request-id") == ["order-7"]
+    assert len(client.get("/health").headers.get_list("x-request-id")) == 1
 
 
 def test_only_where_serve_is_set_to_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
