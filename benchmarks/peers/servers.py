@@ -144,7 +144,7 @@ def _running(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            process_group=0,  # see `omnishot_ray.load.service.own_service` why no session
         )
         try:
             _await_ready(process, base + ready_path, ready_timeout_s)

@@ -1,8 +1,9 @@
 """A cluster that is simulated task by task, scaled by the real policy.
 
-Simulated are arrivals, one line for all gateways, replicas of one core that take 3 s to start where
-there is a node and 40 s where there is none yet, and signals as late as they are in the service.
-Not simulated: the batches that lie at a replica already, and Ray's own limits in starting replicas.
+Simulated are arrivals, one line for all gateways (the service's own class), replicas of one core
+that take 3 s to start where there is a node and 40 s where there is none yet, and signals as late
+as they are in the service. Not simulated: the batches that lie at a replica already, and Ray's own
+limits in starting replicas.
 """
 
 import heapq
@@ -10,12 +11,14 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from omnishot_ray.errors import Overloaded
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
 from omnishot_ray.serving.dispatch import DispatchConfig, count_places
 from omnishot_ray.serving.load import Arrivals, Latencies
-from omnishot_ray.serving.queue import QueueConfig
+from omnishot_ray.serving.queue import QueueConfig, TaskQueue, Waiting
 from omnishot_ray.serving.scaling import AutoscaleConfig
 
 TICK_S = 0.25
@@ -71,20 +74,41 @@ class Run:
     changes: list[tuple[float, int, int, str]] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What a task is to the line, and how long it takes a replica, in core-ms."""
+
+    takes_ms: float
+    priority: int = 5
+    data: bytes = b""
+
+
+class _NeverLeaves:
+    """The promise of an outcome of which nobody asks."""
+
+    def done(self) -> bool:
+        return False
+
+
 class _Service:
     """Replicas and their line, moved on from event to event."""
 
-    def __init__(self, queue: QueueConfig, gateways: int) -> None:
+    def __init__(self, queue: QueueConfig, gateways: int, most: int) -> None:
         self.now = 0.0
         self.running = 1
-        self.waiting: deque[tuple[float, float, float]] = deque()
-        self.queued_ms = 0.0
+        # Batches are not simulated: a replica takes one task at a time.
+        bound_ms = queue.max_waiting_ms * gateways
+        self.waiting = TaskQueue(replace(queue, max_waiting_ms=bound_ms, batch_max=1))
         self.latencies = Latencies()
         self.arrivals = Arrivals()
         self.done = self.shed = 0
         self.busy_s = self.cores_s = 0.0
         self._ends: list[tuple[float, float]] = []
-        self._queue, self._gateways = queue, gateways
+        self._most = most
+
+    @property
+    def queued_ms(self) -> float:
+        return self.waiting.waiting_ms
 
     @property
     def busy(self) -> int:
@@ -93,15 +117,13 @@ class _Service:
     def arrive(self, at_s: float, cost_ms: float, takes_ms: float) -> None:
         self.advance(at_s)
         self.arrivals.note(cost_ms, at_s)
-        bound_ms = min(
-            self._queue.max_waiting_ms * self._gateways,
-            self._queue.max_waiting_s * 1000.0 * self.running,
-        )
-        if self.waiting and self.queued_ms + cost_ms > bound_ms:
+        never: Any = _NeverLeaves()
+        task: Any = _Task(takes_ms)
+        missing = max(0, self._most - self.running)
+        try:
+            self.waiting.push(Waiting(task, cost_ms, never, at_s), float(self.running), missing)
+        except Overloaded:
             self.shed += 1
-            return
-        self.waiting.append((at_s, cost_ms, takes_ms))
-        self.queued_ms += cost_ms
         self._start()
 
     def advance(self, until_s: float) -> None:
@@ -125,10 +147,12 @@ class _Service:
         self._start()
 
     def _start(self) -> None:
+        self.shed += len(self.waiting.shed(self.now))
         while self.waiting and self.busy < self.running:
-            arrived_s, cost_ms, takes_ms = self.waiting.popleft()
-            self.queued_ms = self.queued_ms - cost_ms if self.waiting else 0.0
-            heapq.heappush(self._ends, (self.now + takes_ms / 1000.0, arrived_s))
+            for one in self.waiting.pop_batch():
+                task: Any = one.task
+                end_s = self.now + task.takes_ms / 1000.0
+                heapq.heappush(self._ends, (end_s, one.enqueued_at))
 
 
 class Starting:
@@ -215,10 +239,10 @@ def simulate(
     config, cluster = config or AutoscaleConfig(), cluster or Cluster()
     chance = random.Random(seed)
     mean_s = sum(c * w for c, w in zip(*costs, strict=True)) / sum(costs[1]) / 1000.0
-    service = _Service(DispatchConfig().queue, cluster.gateways)
+    target, most = 1, cluster.nodes * cluster.cores_per_node
+    service = _Service(DispatchConfig().queue, cluster.gateways, most)
     signals = _Signals(service, cluster.gateways, blind)
     starting, state, run = Starting(cluster), State(), Run()
-    target, most = 1, cluster.nodes * cluster.cores_per_node
     for tick in range(round(scenario.duration_s / TICK_S)):
         begin_s, end_s = tick * TICK_S, (tick + 1) * TICK_S
         for at_s in _arrivals(scenario.offered(begin_s) / mean_s, begin_s, chance):

@@ -238,8 +238,10 @@ class _Gateway:
         self.arrivals.note(work.cost_ms, now_s)
         done = self.env.event()
         waiting = Waiting(work, work.cost_ms, _Outcome(done), now_s)  # type: ignore[arg-type]
+        replicas = len(self.service.replicas)
+        missing = max(0, (self.service.layout.most_replicas or 0) - replicas)
         try:
-            self.queue.push(waiting, self.drain.per_ms(len(self.service.replicas)))
+            self.queue.push(waiting, self.drain.per_ms(replicas), missing)
         except Overloaded:
             self.overload.note(1.0)
             return None

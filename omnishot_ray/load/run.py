@@ -159,7 +159,7 @@ def _start(errors: IO[str]) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
-        start_new_session=True,  # Ctrl-C is for us, who end them
+        process_group=0,  # Ctrl-C is for us, who end them
     )
 
 

@@ -49,7 +49,9 @@ def own_service(settings: Mapping[str, str] | None = None) -> Iterator[tuple[str
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
+            # Not a session of its own: Linux shares cores between sessions first (autogroup), and
+            # visitors in another one than a busy service were put off by up to a second.
+            process_group=0,
         )
         try:
             if fault := _wait_until_ready(process, url):

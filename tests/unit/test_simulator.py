@@ -29,6 +29,7 @@ from omnishot_ray.load.pictures import Picture, drawn_library
 from omnishot_ray.load.shapes import Shape, Stage, Thresholds
 from omnishot_ray.load.traffic import MIXES, Mix, Traffic, without
 from omnishot_ray.serving.dispatch import DispatchConfig
+from omnishot_ray.serving.queue import QueueConfig
 
 LIBRARY = drawn_library()
 USUAL = Traffic(LIBRARY, replace(without(MIXES["usual"], {"job"}), reuse=0.0))
@@ -184,6 +185,17 @@ def test_resizers_follow_the_load() -> None:
     assert counts[0] == 1
     assert max(counts) >= 4
     assert answers.figures(40, 60)["rps"] == pytest.approx(15, rel=0.2)
+
+
+def test_a_line_may_stand_while_resizers_start() -> None:
+    heavy = Traffic(LIBRARY, Mix({"avif": 1}, reuse=0.0))
+    layout = Layout(cores=8, gateways=1, replicas=1, most_replicas=8)
+    turned_away = []
+    for growth_s in (QueueConfig().growth_s, 0.0):
+        config = DispatchConfig(queue=QueueConfig(growth_s=growth_s, standing_tasks=0))
+        answers = run_open(Service(layout, Times(), config), heavy, 8.0, 20.0)
+        turned_away.append(answers.figures()["shed"])
+    assert turned_away[0] < turned_away[1] / 2
 
 
 def test_beyond_the_bound_is_429() -> None:
