@@ -276,6 +276,42 @@ def latency(seconds: float, as_json: bool) -> None:
         click.echo(f"| {name} | {p50:.1f} | {p95:.1f} | {p95 / base:.1f} |")
 
 
+@main.command()
+@click.option("--rounds", default=5, show_default=True)
+def first(rounds: int) -> None:
+    """How long the first job takes, which a runner is started for, and those after it."""
+    click.echo(machine.page_head("The first job of a service that has nothing to do"))
+    click.echo("| `jobs.idle_s` | the first, s | those after it, s |\n|---|---|---|")
+    for idle_s in ("600", "0"):
+        firsts, others = [], []
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                environment = {**environment_of(None, folder), "OMNISHOT_JOBS__IDLE_S": idle_s}
+                service = start_service(environment=environment)
+                try:
+                    client = Client(service.port, 120)
+                    taken = [time_job(client) for _ in range(6)]
+                finally:
+                    service.stop()
+            firsts.append(taken[0])
+            others += taken[1:]
+        click.echo(
+            f"| {idle_s} | {statistics.median(firsts):.2f} ({min(firsts):.2f}–{max(firsts):.2f}) "
+            f"| {statistics.median(others):.2f} |"
+        )
+
+
+def time_job(client: Client) -> float:
+    """Seconds from sending a job of a small picture until it is completed."""
+    began = monotonic()
+    source = {"data": base64.b64encode(unique(SMALL)).decode()}
+    document = {"source": source, "platforms": ["x-post"]}
+    job = json.loads(client.ask("POST", "/api/jobs", document)[2])
+    while client.read(f"/api/jobs/{job['id']}")["status"] != "completed":
+        sleep(0.02)
+    return monotonic() - began
+
+
 def measure_latency(service: Service, seconds: float) -> dict[str, dict[str, float]]:
     """Milliseconds of each kind of request, one after the other on one connection."""
     client = Client(service.port, seconds + 120)

@@ -178,7 +178,7 @@ def _ray_cpus(settings: Settings) -> int:
     return (
         round(gateways.replicas * max(1.0, gateways.num_cpus))
         + max(1, round(resizers.max_replicas * resizers.num_cpus))
-        + int(settings.jobs.enabled)
+        + int(settings.jobs.enabled and not settings.jobs.idle_s)
     )
 
 

@@ -44,6 +44,9 @@ class JobsConfig:
     """A job that has waited so long counts as one step of priority more urgent."""
     poll_s: float = 0.25
     """How often an idle runner and an open stream of events look into the store."""
+    idle_s: float = 600.0
+    """How long the runner's process, of 110 MB, stays when nothing is to be done. The first job
+    after that waits for another one, some 3 s. 0: it is always there."""
     keep_s: float = 7 * _DAY_S
     """How long a finished job and its results are kept."""
     key_life_s: float = _DAY_S
@@ -63,6 +66,8 @@ class JobsConfig:
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be more than 0 and finite")
+        if not 0 <= self.idle_s < math.inf:
+            raise ValueError("idle_s must be 0 or more and finite")
         for name in ("max_waiting", "max_attempts", "max_stalls", "max_batch", "max_streams"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

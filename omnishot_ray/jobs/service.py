@@ -36,6 +36,9 @@ from omnishot_ray.jobs.webhooks import Webhooks
 from omnishot_ray.jobs.work import as_values, scope_of, work_key
 
 _THREADS = 4
+_RUNNER_STARTS_S = 30.0
+"""How long a job may be in line before it is a fault that there is no runner: one starts in 3 s on
+an idle machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +191,27 @@ class Jobs:
         """How the queue stands."""
         return await self._threads.run(partial(self._store.stats, time()))
 
+    async def has_work(self) -> bool:
+        """Whether a runner is needed. Raises `StorageUnavailable`."""
+        now = time()
+        return await self._threads.run(partial(self._store.has_work, now, now - self.config.keep_s))
+
     async def check_ready(self) -> dict[str, str]:
-        """`ok`, or what is the matter, of the store and of the runners."""
+        """`ok`, or what is the matter, of the store and of the runners: without work there need be
+        none, and one that is wanted takes a while to start.
+        """
         try:
             await self._threads.run(self._store.check)
             stats = await self.stats()
         except StorageUnavailable:
             return {"job-store": "the store of jobs does not answer", "job-runner": "not known"}
+        oldest = stats.oldest_queued_at
+        waits = oldest is not None and time() - oldest > _RUNNER_STARTS_S
         return {
             "job-store": "ok",
-            "job-runner": "ok" if stats.workers else "no runner has given a sign of life",
+            "job-runner": "no runner has given a sign of life"
+            if waits and not stats.workers
+            else "ok",
         }
 
     async def describe_services(self) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ another try when somebody was faster, memory by a lock. The function may therefo
 to be pure but for its rows. All calls block: call them in threads.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -244,6 +245,17 @@ class Store(ABC):
         stalled = self._transact(lambda rows: rows.due(Status.ACTIVE, now, limit))
         tried = (self._try(job_id, lambda job: stall(job, now, max_stalls)) for job_id in stalled)
         return [job for job in tried if job]
+
+    def has_work(self, now: float, finished_before: float) -> bool:
+        """Whether there is anything for a runner, at once or later: unfinished jobs, batches not in
+        line yet, callbacks, and jobs to be forgotten because they ended so long ago.
+        """
+        return bool(
+            self.stats(now).of(*UNFINISHED)
+            or self.open_batches(1)
+            or self.due_callbacks(math.inf, 1)
+            or self.old_jobs(finished_before, 1)
+        )
 
     def due_callbacks(self, now: float, limit: int = 20) -> Sequence[str]:
         """Jobs whose end is to be told now."""

@@ -74,12 +74,12 @@ def prepare_environment(profile: str, environment: MutableMapping[str, str] = os
         wanted |= DEV_ENVIRONMENT
     else:
         wanted |= {"RAY_AUTH_MODE": "token"}
-    wanted |= _haproxy_that_limits_headers()
+    wanted |= _haproxy_with_our_settings()
     for name, value in wanted.items():
         environment.setdefault(name, value)
 
 
-def _haproxy_that_limits_headers() -> dict[str, str]:
+def _haproxy_with_our_settings() -> dict[str, str]:
     """Ray's HAProxy, started by way of `haproxy.sh`."""
     if get_haproxy_binary is None:
         return {}

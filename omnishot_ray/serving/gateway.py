@@ -29,7 +29,7 @@ from omnishot_ray.metrics.samples import GaugeSample
 from omnishot_ray.serving.census import Place, find_place, note_place
 from omnishot_ray.serving.dispatch import DispatchConfig, Dispatcher
 from omnishot_ray.serving.ingress import is_hooked, open_ingress
-from omnishot_ray.serving.job_runner import JobRunner
+from omnishot_ray.serving.job_runner import JobRunner, keep_running
 from omnishot_ray.serving.load import REPORT_INTERVAL_S
 from omnishot_ray.serving.metrics_client import HubMetrics
 from omnishot_ray.serving.parcels import Hatch
@@ -89,7 +89,6 @@ class Gateway:
         logs: LogConfig,
         traces: TraceConfig,
     ) -> None:
-        del runner  # bound so that Serve deploys it; gateways and runner meet in the store
         _bound_bodies()
         gateway_id = secrets.token_hex(4)
         self._logs = logs
@@ -109,6 +108,9 @@ class Gateway:
         self._front = build_front(cache)
         self._sources = Sources(fetch, storage)
         self._jobs = build_jobs(jobs) if jobs else None
+        if runner and self._jobs and self._jobs.config.idle_s:
+            loop = asyncio.get_running_loop()
+            self._keeping = loop.create_task(keep_running(runner, self._jobs))
         self._dispatcher = Dispatcher(
             self._pool,
             dispatch,

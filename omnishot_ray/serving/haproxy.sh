@@ -1,10 +1,20 @@
 #!/bin/sh
-# HAPROXY_BINARY with ten seconds for the header of a request, so that who sends it a byte at a time
-# does not keep a connection. Ray writes the file after -f before each start; its template has the
-# option, but no setting for it.
+# HAPROXY_BINARY with what Ray's template of its configuration has no setting for. Ray writes the
+# file after -f before each start.
+# - Ten seconds for the header of a request, so that who sends it a byte at a time does not keep a
+#   connection. The template has the option, and nothing that sets it.
+# - What HAProxy answers by itself is a problem document too; Serve's is a text with 500.
+errors=$(dirname "$0" | sed 's/[&|\\]/\\&/g')/haproxy_errors
+own="timeout http-request 10s"
+for status in 400 408 502 503 504; do
+    own="$own\n    errorfile $status \"$errors/$status.http\""
+done
 for argument; do
     if [ "$before" = -f ]; then
-        sed -i '0,/timeout client [0-9]*s/s//&\n    timeout http-request 10s/' "$argument"
+        sed -i \
+            -e '/^ *errorfile 50[234] /d' \
+            -e "0,/timeout client [0-9]*s/s|timeout client [0-9]*s|&\n    $own|" \
+            "$argument"
     fi
     before=$argument
 done

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any
 
 import httpx2
@@ -578,7 +578,13 @@ def test_a_store_that_is_down_is_said_and_nothing_is_half_accepted(tmp_path: Pat
     server.kill()
 
 
-def test_ready_says_whether_jobs_are_worked_off(client: CheckedClient, shop: Workshop) -> None:
+def test_ready_says_whether_jobs_are_worked_off(
+    client: CheckedClient, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.get("/ready").status_code == 200  # without a job nobody need be there
+    submit(client)
+    assert client.get("/ready").status_code == 200
+    monkeypatch.setattr("omnishot_ray.jobs.service.time", lambda: time() + 31)
     assert_problem(client.get("/ready"), 503, "engine-unavailable", says="job-runner")
     with shop.working():
         deadline = monotonic() + DEADLINE_S

@@ -266,6 +266,27 @@ def test_figures_are_of_what_is_there(store: Store) -> None:
     assert store.stats(NOW + 200).finished_lately == 0
 
 
+def test_work_is_what_has_not_come_to_its_end(store: Store) -> None:
+    def has_work(finished_before: float = 0.0) -> bool:
+        return store.has_work(LATER, finished_before)
+
+    assert not has_work()
+    work = replace(a_job().work, callback_url="https://example.org/")
+    put(store, a_job(work=work), a_job(2))
+    assert has_work()
+    for job in claim(store, most=2):
+        assert has_work()
+        store.update(job.id, lambda one, at=job.attempts: model.complete(one, at, LATER))
+    assert has_work(), "somebody is to be told"
+    store.update(a_job().id, lambda job: model.note_callback(job, LATER + 900, "no answer"))
+    assert has_work(), "later"
+    store.update(a_job().id, lambda job: model.note_callback(job, None, ""))
+    assert not has_work()
+    assert has_work(LATER + 1), "both ended before that"
+    store.submit_batch(Batch("b", NOW, 1, jobs=(a_job(3, batch_id="b"),)), NOW)
+    assert has_work()
+
+
 def test_callbacks_come_up_until_they_are_told(store: Store) -> None:
     work = replace(a_job().work, callback_url="https://example.org/")
     put(store, a_job(work=work))

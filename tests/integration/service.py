@@ -60,7 +60,7 @@ class Service:
             env={**os.environ, "OMNISHOT_JOBS__DIR": self.folder, **environment},
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            process_group=0,  # see `omnishot_ray.load.service.own_service` why no session
+            start_new_session=True,
             # A shell starts what it puts in the background with Ctrl-C ignored, and all below it.
             preexec_fn=_heed_interrupts,
         )

@@ -1,6 +1,7 @@
 """The metrics of the real service: they move under load, and its hub may die."""
 
 import asyncio
+import base64
 import concurrent.futures
 import json
 import os
@@ -46,6 +47,10 @@ def total(document: dict[str, Any]) -> int:
 def test_the_figures_move_under_load(service: Service) -> None:
     before = total(figures(service))
     load(service, 60)
+    source = {"data": base64.b64encode(SMALL).decode()}
+    job = json.dumps({"source": source, "variants": [{"name": "a", "width": 20}]}).encode()
+    answer, _ = post(service, "/api/jobs", job, Content_Type="application/json")
+    assert answer.status == 202  # which a runner is started for
     wanted = {"gateway", "resizer", "hub", "haproxy", "runner", "ray"}
 
     def complete() -> dict[str, Any] | None:
