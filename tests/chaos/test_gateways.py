@@ -128,15 +128,6 @@ def test_a_header_that_comes_a_byte_a_second_is_answered_408(service: Service) -
         see_408(clients, 20, trickles=True)
 
 
-def test_what_is_no_http_is_answered_with_a_problem(service: Service) -> None:
-    with socket.create_connection(("127.0.0.1", service.port), 20) as client:
-        client.sendall(b"what is this?\r\n\r\n")
-        answer = client.recv(4000)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"Content-Type: application/problem+json" in answer
-    assert b"/problems/invalid-parameters" in answer
-
-
 def see_408(clients: list[socket.socket], within_s: float, trickles: bool) -> None:
     """All are answered that they are slow, though each may send a byte a second."""
     deadline = perf_counter() + within_s
@@ -144,9 +135,7 @@ def see_408(clients: list[socket.socket], within_s: float, trickles: bool) -> No
         assert perf_counter() < deadline
         answered, _, _ = select.select(clients, [], [], 1.0)
         for client in answered:
-            answer = client.recv(4000)
-            assert answer.startswith(b"HTTP/1.1 408")
-            assert b"/problems/request-timeout" in answer
+            assert client.recv(100).startswith(b"HTTP/1.1 408")
         clients = [client for client in clients if client not in answered]
         for client in clients if trickles else ():
             with suppress(BrokenPipeError, ConnectionResetError):  # its answer has come meanwhile
