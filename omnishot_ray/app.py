@@ -115,8 +115,8 @@ def _job_runner(settings: Settings, jobs: JobSettings, resizers: Application) ->
                 initial_replicas=0,
                 max_replicas=1,
                 target_ongoing_requests=1,
-                metrics_interval_s=5.0,
-                look_back_period_s=5.0,
+                metrics_interval_s=4.0,
+                look_back_period_s=8.0,
                 upscale_delay_s=0.0,
                 downscale_to_zero_delay_s=idle_s,
             )
