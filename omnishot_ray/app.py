@@ -107,24 +107,20 @@ def assemble(settings: Settings) -> Application:
 
 def _job_runner(settings: Settings, jobs: JobSettings, resizers: Application) -> Application:
     idle_s = jobs.jobs.idle_s
-    scale: dict[str, Any] = {"num_replicas": 1}
-    if idle_s:
-        scale = {
-            "autoscaling_config": AutoscalingConfig(
-                min_replicas=0,
-                initial_replicas=0,
-                max_replicas=1,
-                target_ongoing_requests=1,
-                metrics_interval_s=4.0,
-                look_back_period_s=8.0,
-                upscale_delay_s=0.0,
-                downscale_to_zero_delay_s=idle_s,
-            )
-        }
+    while_needed = AutoscalingConfig(
+        min_replicas=0,
+        initial_replicas=0,
+        max_replicas=1,
+        target_ongoing_requests=1,
+        metrics_interval_s=4.0,
+        look_back_period_s=8.0,
+        upscale_delay_s=0.0,
+        downscale_to_zero_delay_s=idle_s,
+    )
     return serve.deployment(
         JobRunner,
         name="JobRunner",
-        **scale,
+        autoscaling_config=while_needed if idle_s else None,  # else one replica, for good
         # Beside the Resizers: what it does itself is to read, write and wait.
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=2,

@@ -7,8 +7,8 @@
 #   a request that can be sent on (400 and 408) HAProxy 2.8 takes from no file.
 errors=$(dirname "$0" | sed 's/[&|\\]/\\&/g')/haproxy_errors
 own="timeout http-request 10s"
-for status in 502 503 504; do
-    own="$own\n    errorfile $status \"$errors/$status.http\""
+for error in 502:engine-unavailable 503:engine-unavailable 504:timeout; do
+    own="$own\n    errorfile ${error%:*} \"$errors/${error#*:}.http\""
 done
 for argument; do
     if [ "$before" = -f ]; then

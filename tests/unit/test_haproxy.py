@@ -58,6 +58,12 @@ def test_haproxy_takes_what_is_written_for_it(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stderr
     text = config.read_text()
     assert text.count("timeout http-request 10s") == 1
-    for file in FILES:
-        assert text.count(f'errorfile {file.stem} "{file}"') == 1
+    for status, code in (
+        (502, "engine-unavailable"),
+        (503, "engine-unavailable"),
+        (504, "timeout"),
+    ):
+        file = FOLDER / "haproxy_errors" / f"{code}.http"
+        assert file in FILES
+        assert text.count(f'errorfile {status} "{file}"') == 1
     assert "nowhere" not in text
