@@ -252,7 +252,8 @@ class _Gateway:
         service = self.service
         each = service.config.batches_per_replica
         offered = self.arrivals.cores(self.now_s()) * self.stretch.times
-        return count_places(len(service.replicas), len(service.gateways), each, offered)
+        replicas, gateways = len(service.replicas), len(service.gateways)
+        return count_places(replicas, gateways, each, offered, self.queue.stands)
 
     def pump(self) -> None:
         for waiting in self.queue.shed(self.now_s()):

@@ -79,7 +79,8 @@ class DispatchConfig:
     split_ms: float = 150.0
     """Work on several renditions estimated above this is split over the replicas that are free."""
     batches_per_replica: int = 1
-    """Batches that are out for each replica, half as many again from several gateways."""
+    """Batches that are out for each replica, half as many again from several gateways as long as
+    no line stands."""
     time_limit_s: float = 10.0
     queue: QueueConfig = field(default_factory=QueueConfig)
     overload: OverloadConfig = field(default_factory=OverloadConfig)
@@ -116,14 +117,20 @@ _PROMPT_S = 0.01
 """Who waits no longer than this has not waited."""
 
 
-def count_places(replicas: int, gateways: int, each: int, offered: float) -> int:
+def count_places(
+    replicas: int, gateways: int, each: int, offered: float, stands: bool = False
+) -> int:
     """How many batches one of `gateways` may have out, with `each` for a replica.
 
     Half as much again as its share, because one has more to do than the other: what all of them
     have out waits at the replicas, where no queue bounds it (`docs/architecture.md` has what that
     did to p99). More where little comes: what the others leave if twice as much is `offered` to
     each of them, in cores, as to this one, so that one request can have all replicas to itself.
+    No more than its share where its line `stands`: then all have enough to do, and one batch behind
+    another only makes both late.
     """
+    if stands:
+        return math.ceil(replicas * each / gateways)
     share = math.ceil(_OVER_SHARE * replicas * each / gateways)
     left = int(each * (replicas - _AT_TIMES * (gateways - 1) * offered))
     return min(max(share, left), replicas * each)
@@ -328,7 +335,8 @@ class Dispatcher:
         each = self._config.batches_per_replica
         # What takes twice as long keeps twice as many replicas busy.
         offered = self._arrivals.cores(self._clock()) * self._stretch.times
-        return count_places(self._pool.replicas, self._gateways, each, offered)
+        replicas, stands = self._pool.replicas, self._queue.stands
+        return count_places(replicas, self._gateways, each, offered, stands)
 
     def _pump(self) -> None:
         """Send batches as long as there is work and a free place at a replica."""

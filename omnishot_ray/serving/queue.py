@@ -114,6 +114,11 @@ class TaskQueue:
         """The share of the bound that is taken."""
         return self.waiting_ms / self._bound_ms if self._heap else 0.0
 
+    @property
+    def stands(self) -> bool:
+        """Whether the line does not get shorter: more comes than is done."""
+        return self._stands
+
     def push(self, waiting: Waiting, drain_rate: float, missing: int = 0) -> None:
         """Add a task. Ask `shed` after it: the line may have stood for too long.
 

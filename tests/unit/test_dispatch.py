@@ -247,6 +247,10 @@ def test_gateways_share_the_places(replicas: int, gateways: int, each: int, load
     share = math.ceil(1.5 * of_all / gateways)
     assert places <= max(share, of_all - load * of_all * (gateways - 1) / gateways + 1e-6)
     assert count_places(replicas, gateways, each, 0.0) == of_all
+    # Where its line stands, none idles and none has more than its share.
+    exact = count_places(replicas, gateways, each, load * replicas / gateways, stands=True)
+    assert of_all <= gateways * exact < of_all + gateways
+    assert exact <= places
 
 
 @pytest.mark.parametrize(("cost_ms", "out"), [(5000, 3), (500, 5), (1, 6)])
@@ -263,6 +267,24 @@ async def test_one_of_many_gateways_has_its_share_out_and_more_where_little_come
     for number in range(1, 7):
         (await nth_batch(pool, number)).succeed()
     assert all(map(is_made, await asyncio.gather(*running)))
+
+
+async def test_one_of_two_gateways_has_no_more_than_its_share_out_while_its_line_stands() -> None:
+    pool = HandMovedPool(4)
+    queue = QueueConfig(standing_s=3, standing_tasks=0, standing_after_s=0, batch_max=1)
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=0, queue=queue), Limits(), gateways=2)
+    options = (Options(),)
+    wanted = [Estimated(SMALL_PICTURE, options, name, cost_ms=5000) for name in "abcdefgh"]
+    running = start(dispatcher, *wanted)
+    await settled()
+    assert len(pool.sent) == 3
+    for ended, out in enumerate([2, 2, 2, 1, 0]):
+        pool.sent[ended].succeed()
+        await settled()
+        assert len(pool.sent) - ended - 1 == out
+    outcomes = await asyncio.gather(*running)
+    assert sum(map(is_made, outcomes)) == 5
+    assert sum(isinstance(one, Overloaded) for one in outcomes) == 3
 
 
 async def test_work_waits_for_the_first_replica() -> None:
