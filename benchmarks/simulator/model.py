@@ -120,7 +120,7 @@ class _Outcome:
 
 class _Replica:
     def __init__(self, node: Node) -> None:
-        self.thread = Thread(node, nice=5)
+        self.loop, self.thread = Thread(node, nice=5), Thread(node, nice=5)
         self.node = node
 
 
@@ -284,12 +284,14 @@ class _Gateway:
 
     def _run_batch(self, replica: _Replica, batch: Sequence[Waiting]) -> Iterator[Any]:
         times, sent_at = self.service.times, self.now_s()
-        yield from self.loop.run(times.hop_ms)
-        yield from replica.thread.run(times.hop_far_ms)
+        yield from self.loop.run(times.hop_ms / 2)
+        yield from replica.loop.run(times.hop_far_ms / 2)
         for waiting in batch:
             if replica.node.alive:
                 task: _Work = waiting.task  # type: ignore[assignment]
                 yield from replica.thread.run(task.takes_ms, task.calm)
+        yield from replica.loop.run(times.hop_far_ms / 2)
+        yield from self.loop.run(times.hop_ms / 2)
         self.out[replica] -= 1
         cost_ms = sum(waiting.cost_ms for waiting in batch)
         self.drain.end(cost_ms)
@@ -425,7 +427,8 @@ class Service:
     @property
     def cpu_ms(self) -> float:
         """CPU time that requests have taken, on shared cores, without what the load takes."""
-        threads = [*self._proxies, *(one.thread for one in self.replicas)]
+        threads = [*self._proxies]
+        threads += [thread for one in self.replicas for thread in (one.loop, one.thread)]
         threads += [thread for one in self.gateways for thread in (one.loop, one.inline)]
         return sum(thread.on_core_ms for thread in threads)
 
