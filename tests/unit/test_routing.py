@@ -16,12 +16,19 @@ pytestmark = pytest.mark.anyio
 DEPLOYMENT = DeploymentID(name="Resizer of a test", app_name="test")
 
 
+async def _tell_queue_length(*, deadline_s: float) -> int:
+    """Serve asks a replica that is new."""
+    del deadline_s
+    return 0
+
+
 def replica(name: str) -> Any:
     return SimpleNamespace(
         replica_id=ReplicaID(name, deployment_id=DEPLOYMENT),
         node_id="node",
         max_ongoing_requests=100,
         multiplexed_model_ids=set(),
+        get_queue_len=_tell_queue_length,
     )
 
 
