@@ -241,7 +241,8 @@ class _Gateway:
         replicas = len(self.service.replicas)
         missing = max(0, (self.service.layout.most_replicas or 0) - replicas)
         try:
-            self.queue.push(waiting, self.drain.per_ms(replicas), missing)
+            drain_rate, offered = self.drain.per_ms(replicas), self.arrivals.cores(now_s)
+            self.queue.push(waiting, drain_rate, missing, offered)
         except Overloaded:
             self.overload.note(1.0)
             return None

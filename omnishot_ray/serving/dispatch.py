@@ -323,7 +323,8 @@ class Dispatcher:
         try:
             replicas = self._pool.replicas
             missing = max(0, self._most_replicas - replicas)
-            self._queue.push(waiting, self._drain.per_ms(replicas), missing)
+            drain_rate, offered = self._drain.per_ms(replicas), self._arrivals.cores(now)
+            self._queue.push(waiting, drain_rate, missing, offered)
         except Overloaded:
             self._overload.note(1.0)
             raise

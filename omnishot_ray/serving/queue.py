@@ -56,7 +56,9 @@ class QueueConfig:
     """How long it may be when all who came for `standing_after_s` have found it longer, or when it
     was half as long as it may be and is still longer then: what waits beyond that is turned away. A
     line that does not get shorter makes everybody late and nobody more served (Nichols and
-    Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012)."""
+    Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012). The more comes than is done, the
+    sooner the place of one who leaves is taken: of as many times as much it is only that part,
+    though never less than a batch."""
     standing_tasks: float = 5.0
     """The same in tasks of what those who wait cost in the mean, where that is longer: a few
     clients with dear work, each of whom asks again when it is answered, are no overload."""
@@ -100,6 +102,8 @@ class TaskQueue:
         self._ties = itertools.count()
         self._bound_ms = config.max_waiting_ms
         self._drain_rate = 1.0
+        self._excess = 1.0
+        """How many times as much comes as is done."""
         self._missing = 0
         self._stands = self._was_long = self._cut_due = False
         self._since: float | None = None
@@ -119,14 +123,17 @@ class TaskQueue:
         """Whether the line does not get shorter: more comes than is done."""
         return self._stands
 
-    def push(self, waiting: Waiting, drain_rate: float, missing: int = 0) -> None:
+    def push(
+        self, waiting: Waiting, drain_rate: float, missing: int = 0, offered: float = 0.0
+    ) -> None:
         """Add a task. Ask `shed` after it: the line may have stood for too long.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
-        the pool), `missing` how many replicas more there may be. Raises `Overloaded` with the time
-        after which there should be room again.
+        the pool), `offered` how many come, `missing` how many replicas more there may be. Raises
+        `Overloaded` with the time after which there should be room again.
         """
         self._drain_rate = drain_rate
+        self._excess = max(1.0, offered / drain_rate)
         if missing != self._missing:
             self._missing, self._since = missing, None  # what has come has not shown its worth yet
         self._judge(waiting.enqueued_at)
@@ -180,9 +187,14 @@ class TaskQueue:
 
     @property
     def _most_standing_s(self) -> float:
-        """How long a line that stands may be: the time in which one replica does so many tasks."""
+        """How long the line may be for long, and how long when it has been for too long."""
+        config = self._config
         mean_ms = self.waiting_ms / len(self._heap) if self._heap else 0.0
-        return max(self._config.standing_s, self._config.standing_tasks * mean_ms / 1000.0)
+        # The time in which one replica does so many tasks.
+        most_s = max(config.standing_s, config.standing_tasks * mean_ms / 1000.0)
+        if not self._stands:
+            return most_s
+        return min(most_s, max(most_s / self._excess, config.batch_ms / 1000.0))
 
     @property
     def _patience_s(self) -> float:
@@ -199,8 +211,9 @@ class TaskQueue:
         gone, kept = [], []
         for entry in sorted(self._heap, reverse=True):
             waiting = entry[-1]
+            is_first = len(gone) == len(self._heap) - 1  # as one who finds no line comes in too
             # What comes back from a replica that died has waited already.
-            if self.waiting_ms > self._bound_ms and waiting.deaths == 0:
+            if self.waiting_ms > self._bound_ms and waiting.deaths == 0 and not is_first:
                 gone.append(waiting)
                 self.waiting_ms -= waiting.cost_ms
             else:

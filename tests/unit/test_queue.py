@@ -208,6 +208,30 @@ def test_a_line_that_stands_is_made_shorter(waiting: Make) -> None:
     assert drained(queue) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("offered", "kept"), [(0.0, "abcde"), (1.0, "abcde"), (2.5, "ab"), (9.0, "a"), (1e9, "a")]
+)
+def test_a_line_that_stands_is_the_shorter_the_more_comes(
+    waiting: Make, offered: float, kept: str
+) -> None:
+    queue = filled(STANDING, [waiting(name, cost=100) for name in "abcdef"])
+    queue.push(waiting("g", cost=100, at=0.1), 1, offered=offered)
+    queue.push(waiting("h", cost=100, at=1.2), 1, offered=offered)
+    gone = queue.shed(1.2)
+    with pytest.raises(Overloaded):
+        queue.push(waiting("i", cost=100, at=1.3), 1, offered=offered)
+    assert drained(queue) == [*kept]
+    assert len(gone) + len(kept) == 8
+
+
+def test_a_line_that_stands_has_work_for_a_batch_however_much_comes(waiting: Make) -> None:
+    queue = filled(replace(STANDING, batch_ms=100), [waiting(cost=20)] * 26)
+    for at in (0.1, 1.2):
+        queue.push(waiting(cost=20, at=at), 1, offered=1e9)
+    queue.shed(1.2)
+    assert queue.waiting_ms == 100
+
+
 def test_a_line_of_dear_tasks_may_be_longer(waiting: Make) -> None:
     queue = filled(replace(STANDING, standing_tasks=3), [waiting("a", cost=400, at=0)])
     for name in "bcde":
