@@ -208,7 +208,8 @@ class TaskQueue:
 
     def _cut(self) -> Sequence[Waiting]:
         self._set_bound()
-        gone, kept = [], []
+        gone: list[Waiting] = []
+        kept = []
         for entry in sorted(self._heap, reverse=True):
             waiting = entry[-1]
             is_first = len(gone) == len(self._heap) - 1  # as one who finds no line comes in too
