@@ -183,11 +183,17 @@ class Node:
         if core.process is None or core.running is None:
             return
         passed_ms = float(self.env.now) - core.since_ms
-        if passed_ms < _LEAST_MS:
+        if passed_ms < _LEAST_MS - 1e-6:
+            self.env.process(self._interrupt_later(core, thread, _LEAST_MS - passed_ms))
             return
         if thread.virtual_ms < core.running.virtual_ms + passed_ms / core.running.weight:
             core.process.interrupt()
             core.process = None
+
+    def _interrupt_later(self, core: _Core, thread: Thread, ms: float) -> Iterator[Any]:
+        yield self.env.timeout(ms)
+        if any(waits is thread for _, _, waits, _ in core.line):
+            self._interrupt(core, thread)
 
     def _start(self, core: _Core, thread: Thread) -> None:
         core.running = thread

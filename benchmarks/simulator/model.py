@@ -535,7 +535,7 @@ def run_open(
 
 
 def _finish(service: Service, seconds: float) -> Answers:
-    service.env.run(until=seconds * 1000)
+    service.env.run(until=service.env.now + seconds * 1000)
     answers = service.answers
     for name, threads in (
         ("event loops", [one.loop for one in service.gateways]),
