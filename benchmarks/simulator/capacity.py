@@ -319,14 +319,15 @@ def _page(times: Times, traffic: Traffic, rows: Sequence[Row], made: Sections) -
             the service's own queue, overload and autoscaling classes.
             `python -m benchmarks.simulator.validate` holds the model against the running service,
             given the CPU that its requests took there: queues and cores are what is judged, and
-            met within 15 %. From requests that were timed apart p95 came out up to 18 % too low.
+            met within 15 %.
 
             Service times of the engine are {source}, the rest is from
             [architecture.md](architecture.md): {times.edge_ms + times.proxy_ms:.2g} core-ms a
             thumbnail beside the pixels, {times.hop_ms:g} of the gateway and
             {times.hop_far_ms:g} of the Resizer for a batch. A request of the mix
             ({", ".join(sorted(kinds))}) takes {mean_ms(traffic, times):.1f} core-ms in the mean
-            when nothing is cached. Nodes have {NODE_CORES} cores, a Resizer for each and gateways
+            when nothing is cached: on a virtual machine that is twice as fast in its best hours as
+            in its worst, in one of the best, so count on half. Nodes have {NODE_CORES} cores, a Resizer for each and gateways
             for six of ten; work takes {times.beside:.2f} times as long while all are busy.""",
             (),
         ),
