@@ -57,8 +57,8 @@ class QueueConfig:
     was half as long as it may be and is still longer then: what waits beyond that is turned away. A
     line that does not get shorter makes everybody late and nobody more served (Nichols and
     Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012). The more comes than is done, the
-    sooner the place of one who leaves is taken: of as many times as much it is only that part,
-    though never less than a batch."""
+    sooner the place of one who leaves is taken, so a line that stands is shorter by as many times,
+    though never than a batch."""
     standing_tasks: float = 5.0
     """The same in tasks of what those who wait cost in the mean, where that is longer: a few
     clients with dear work, each of whom asks again when it is answered, are no overload."""
@@ -187,7 +187,7 @@ class TaskQueue:
 
     @property
     def _most_standing_s(self) -> float:
-        """How long the line may be for long, and how long when it has been for too long."""
+        """How long the line may be before it stands, and how long when it does."""
         config = self._config
         mean_ms = self.waiting_ms / len(self._heap) if self._heap else 0.0
         # The time in which one replica does so many tasks.
