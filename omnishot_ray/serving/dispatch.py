@@ -117,6 +117,11 @@ _PROMPT_S = 0.01
 """Who waits no longer than this has not waited."""
 
 
+_REFUSAL_S = 0.1
+"""How long who is turned away waits for that: clients who ask again at once, against Retry-After,
+would else take the cores of the work, and be taken for more than they are."""
+
+
 def count_places(
     replicas: int, gateways: int, each: int, offered: float, stands: bool = False
 ) -> int:
@@ -327,6 +332,7 @@ class Dispatcher:
             self._queue.push(waiting, drain_rate, missing, offered)
         except Overloaded:
             self._overload.note(1.0)
+            await asyncio.sleep(_REFUSAL_S)
             raise
         self._pump()
         made: Made | OmnishotError = await outcome

@@ -287,6 +287,24 @@ async def test_one_of_two_gateways_has_no_more_than_its_share_out_while_its_line
     assert sum(isinstance(one, Overloaded) for one in outcomes) == 4
 
 
+async def test_who_is_turned_away_is_told_so_late_enough_not_to_spin() -> None:
+    pool = HandMovedPool()
+    queue = QueueConfig(max_waiting_s=1)
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=0, queue=queue), Limits())
+    options = (Options(),)
+    wanted = [Estimated(SMALL_PICTURE, options, name, cost_ms=900) for name in "abc"]
+    first, second, refused = start(dispatcher, *wanted)
+    await settled()
+    started = perf_counter()
+    assert not refused.done()
+    assert isinstance(await refused, Overloaded)
+    assert perf_counter() - started > 0.05
+    assert not first.done()
+    for number in (1, 2):
+        (await nth_batch(pool, number)).succeed()
+    assert all(map(is_made, await asyncio.gather(first, second)))
+
+
 async def test_work_waits_for_the_first_replica() -> None:
     pool = HandMovedPool(0)
     (running,) = start(pooled(pool), task())
