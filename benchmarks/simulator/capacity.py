@@ -327,8 +327,9 @@ def _page(times: Times, traffic: Traffic, rows: Sequence[Row], made: Sections) -
             {times.hop_far_ms:g} of the Resizer for a batch. A request of the mix
             ({", ".join(sorted(kinds))}) takes {mean_ms(traffic, times):.1f} core-ms in the mean
             when nothing is cached: on a virtual machine that is twice as fast in its best hours as
-            in its worst, in one of the best, so count on half. Nodes have {NODE_CORES} cores, a Resizer for each and gateways
-            for six of ten; work takes {times.beside:.2f} times as long while all are busy.""",
+            in its worst, in one of the best, so count on half. Nodes have {NODE_CORES} cores, a
+            Resizer for each and gateways for six of ten; work takes {times.beside:.2f} times as
+            long while all are busy.""",
             (),
         ),
         (
