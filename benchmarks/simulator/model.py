@@ -2,8 +2,8 @@
 
 Time is in milliseconds. The queue with its bound and batches, the judgement of overload, the rate
 of draining and the autoscaling are the service's own classes; simulated is what is around them: who
-is busy when. Not simulated: the network, requests that join an identical one in flight, and cheaper
-renditions under overload.
+is busy when. Not simulated: the network, requests that join an identical one in flight, cheaper
+renditions under overload, and the tenth of a second that a refusal takes.
 """
 
 import math
