@@ -117,6 +117,9 @@ _PROMPT_S = 0.01
 """Who waits no longer than this has not waited."""
 
 
+_QUIET_S = 1.0
+"""With nobody coming for so long there is no overload."""
+
 _REFUSAL_S = 0.1
 """How long who is turned away waits for that: clients who ask again at once, against Retry-After,
 would else take the cores of the work, and be taken for more than they are."""
@@ -179,6 +182,7 @@ class Dispatcher:
         self._queue = TaskQueue(config.queue)
         self._batches: set[asyncio.Task[None]] = set()
         self._poll: asyncio.TimerHandle | None = None
+        self._came_at = -math.inf
         self._overload = Overload(config.overload, clock)
         self._drain = DrainRate(clock)
         self._latencies, self._arrivals, self._stretch = Latencies(), Arrivals(), Stretch()
@@ -224,6 +228,7 @@ class Dispatcher:
     def highest_effort(self) -> int | None:
         """The effort to keep to while overload lasts; None when all is well."""
         overload = self._config.overload
+        self._overload.note(self._fullness())
         return overload.effort if overload.degrade and self._overload.lasts else None
 
     def report_load(self) -> GatewayLoad:
@@ -324,6 +329,7 @@ class Dispatcher:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         now = self._clock()
         waiting = Waiting(task, cost_ms, outcome, now, deadline)
+        self._came_at = now
         self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
         try:
             replicas = self._pool.replicas
@@ -355,10 +361,19 @@ class Dispatcher:
                 running = asyncio.create_task(self._run_batch(batch))
                 self._batches.add(running)
                 running.add_done_callback(self._on_batch_done)
-        self._overload.note(self._queue.fill)
+        self._overload.note(self._fullness())
         # A replica may come, or the load sink, while nobody else asks and no batch ends.
         if self._queue and self._poll is None:
             self._poll = asyncio.get_running_loop().call_later(_REPLICA_POLL_S, self._on_poll)
+
+    def _fullness(self) -> float:
+        """How full the line is, as overload counts it.
+
+        A line that stands is short, so often empty for a moment, and all the same more comes than
+        is done, until nobody comes.
+        """
+        comes = self._clock() - self._came_at < _QUIET_S
+        return 1.0 if self._queue.stands and comes else self._queue.fill
 
     def _shed(self) -> None:
         """Turn away who has to go because the line stands."""
