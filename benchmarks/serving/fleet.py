@@ -120,9 +120,9 @@ class _Service:
         never: Any = _NeverLeaves()
         task: Any = _Task(takes_ms)
         missing = max(0, self._most - self.running)
-        rates = {"drain_rate": float(self.running), "offered": self.arrivals.cores(at_s)}
+        waiting, offered = Waiting(task, cost_ms, never, at_s), self.arrivals.cores(at_s)
         try:
-            self.waiting.push(Waiting(task, cost_ms, never, at_s), missing=missing, **rates)
+            self.waiting.push(waiting, float(self.running), missing, offered)
         except Overloaded:
             self.shed += 1
         self._start()

@@ -3,7 +3,7 @@
 The gateway sends no more batches than there are places at replicas, so a router has nothing to
 queue and nothing to probe: it takes the replica that has least of it.
 
-Serve ships this module's code by value, so what it remembers lives in another one.
+Serve ships this module's code by value, so what others of the process ask for lives in another one.
 """
 
 import random
