@@ -67,17 +67,19 @@ def _serve(host: str, port: int, settings: Settings, address: str | None, starte
         try:
             _run(host, port, settings)
             if not _wait_until_ready(host, port, stop):
+                if stop.is_set():
+                    return 0
                 click.echo("omnishot: not ready in time; see `omnishot doctor`.", err=True)
-                return 0 if stop.is_set() else 1
+                return 1
             click.echo(_ready_text(host, port, settings, monotonic() - started))
             sys.stdout.flush()
             gc.freeze()
             gc.enable()
             stop.wait()
-            if not address:
-                _drain(settings.dispatch.time_limit_s + _AFTER_LIMIT_S, hurry)
             return 0
         finally:
+            if not address:  # requests are let in before all replicas are there
+                _drain(settings.dispatch.time_limit_s + _AFTER_LIMIT_S, hurry)
             _stop_serving(own=not address)
 
 
