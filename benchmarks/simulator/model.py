@@ -2,8 +2,8 @@
 
 Time is in milliseconds. The queue with its bound and batches, the judgement of overload, the rate
 of draining and the autoscaling are the service's own classes; simulated is what is around them: who
-is busy when. Not simulated: the network, requests that join an identical one in flight, cheaper
-renditions under overload, and the tenth of a second that a refusal takes.
+is busy when. Not simulated: the network, requests that join an identical one in flight, and cheaper
+renditions under overload.
 """
 
 import math
@@ -23,7 +23,7 @@ from omnishot_ray.load.shapes import Shape
 from omnishot_ray.load.traffic import Ask, Traffic
 from omnishot_ray.serving.autoscaling import SETTLE_S, Fleet, Signals, State, decide
 from omnishot_ray.serving.census import Place, measure_distances
-from omnishot_ray.serving.dispatch import DispatchConfig, count_places
+from omnishot_ray.serving.dispatch import REFUSAL_S, DispatchConfig, count_places
 from omnishot_ray.serving.load import Arrivals, Latencies, Stretch
 from omnishot_ray.serving.overload import DrainRate, Overload
 from omnishot_ray.serving.queue import TaskQueue, Waiting
@@ -211,9 +211,12 @@ class _Gateway:
     def _pooled(self, work: _Work) -> Iterator[Any]:
         parts = self._split(work)
         done = [self._enqueue(part) for part in parts]
+        if None in done:
+            yield self.env.timeout(REFUSAL_S * 1000.0)
+            return SHED
         how = RIGHT
         for event in done:
-            one = SHED if event is None else (yield event)
+            one = yield event
             how = how if one == RIGHT else one
         return how
 

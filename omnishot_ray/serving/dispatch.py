@@ -120,7 +120,7 @@ _PROMPT_S = 0.01
 _QUIET_S = 1.0
 """With nobody coming for so long there is no overload."""
 
-_REFUSAL_S = 0.1
+REFUSAL_S = 0.1
 """How long who is turned away waits for that: clients who ask again at once, against Retry-After,
 would else take the cores of the work, and be taken for more than they are."""
 
@@ -338,7 +338,7 @@ class Dispatcher:
             self._queue.push(waiting, drain_rate, missing, offered)
         except Overloaded:
             self._overload.note(1.0)
-            await asyncio.sleep(_REFUSAL_S)
+            await asyncio.sleep(REFUSAL_S)
             raise
         self._pump()
         made: Made | OmnishotError = await outcome
