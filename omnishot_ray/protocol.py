@@ -194,10 +194,12 @@ class Optimizer(Protocol):
         """Do the work. Failures are returned; only programming errors and cancellation raise."""
         ...
 
-    def optimize_now(self, task: Task[Made]) -> Made | OmnishotError | None:
-        """The outcome of work that takes less time than to ask anybody for it; None of any other.
+    async def optimize_now(self, task: Task[Made], is_new: bool) -> Made | OmnishotError | None:
+        """The outcome of work that takes less time than to ask anybody for it, or of new work for
+        which there is no room; None of any other.
 
-        `optimize` does the rest.
+        It `is_new` when nobody waits for the same and nothing old is held that would do. `optimize`
+        does the rest.
         """
         ...
 

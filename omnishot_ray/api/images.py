@@ -65,9 +65,11 @@ def build_image_routes(
         task = ImageTask(upload.data, wanted, request.state.request_id, known_digest=digest.hex())
         if front is None:
             return Answer(_or_raise(await optimizer.optimize(task)), "miss", degraded)
-        if front.is_near and (outcome := optimizer.optimize_now(task)) is not None:
-            front.keep(key, outcome)
-            return Answer(_or_raise(outcome), "miss", degraded)
+        if front.is_near:
+            outcome = await optimizer.optimize_now(task, not front.has_something(key))
+            if outcome is not None:
+                front.keep(key, outcome)
+                return Answer(_or_raise(outcome), "miss", degraded)
         served = await front.serve(key, task, partial(optimizer.optimize, task))
         return Answer(_or_raise(served.outcome), served.cache, degraded)
 

@@ -22,9 +22,9 @@ class LocalOptimizer:
 
     highest_effort = None
 
-    def optimize_now(self, task: Task[Made]) -> Made | OmnishotError | None:
+    async def optimize_now(self, task: Task[Made], is_new: bool) -> Made | OmnishotError | None:
         """Nothing: all work is the thread's."""
-        del task
+        del task, is_new
         return None
 
     async def check_ready(self) -> dict[str, str]:

@@ -131,6 +131,10 @@ class CachingOptimizer:
         """Whether there is no tier to ask beyond this node."""
         return not self._shared
 
+    def has_something(self, key: str) -> bool:
+        """Whether callers of this process wait for it, or memory holds one, however old."""
+        return key in self._flights or (self._memory is not None and key in self._memory)
+
     def keep(self, key: str, outcome: Outcome) -> None:
         """Keep in memory what was made without asking: it took less time than to ask."""
         self.executions += 1

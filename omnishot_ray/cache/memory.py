@@ -45,6 +45,9 @@ class MemoryTier:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._held
+
     def get_now(self, key: str) -> Held | None:
         """What is held, unless its time is over."""
         try:

@@ -208,15 +208,24 @@ class Dispatcher:
         except OmnishotError as error:
             return error
 
-    def optimize_now(self, task: Task[Made]) -> Made | OmnishotError | None:
-        """Do what is estimated below `loop_ms`, or say what is wrong with the task."""
+    async def optimize_now(self, task: Task[Made], is_new: bool) -> Made | OmnishotError | None:
+        """Do what is estimated below `loop_ms`, or say what is wrong with the task; turn it away if
+        it is new and the line stands.
+        """
+        now = self._clock()
         try:
             header, cost_ms = self._judge(task)
+            if self._is_prompt(task, header, cost_ms):
+                note_lane("loop")
+                return run_task(task, self._limits, header)
+            if is_new and self._queue.stands and not self._fits_inline(task, header, cost_ms):
+                self._queue.check(now, cost_ms, *self._rates(now))
+        except Overloaded as refusal:
+            note_lane("pool")
+            self._note_arrival(cost_ms, now)
+            return await self._hold(refusal)
         except OmnishotError as error:
             return error
-        if self._is_prompt(task, header, cost_ms):
-            note_lane("loop")
-            return run_task(task, self._limits, header)
         self._judged[task.identity] = header, cost_ms
         return None
 
@@ -329,20 +338,29 @@ class Dispatcher:
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         now = self._clock()
         waiting = Waiting(task, cost_ms, outcome, now, deadline)
-        self._came_at = now
-        self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
+        self._note_arrival(cost_ms, now)
         try:
-            replicas = self._pool.replicas
-            missing = max(0, self._most_replicas - replicas)
-            drain_rate, offered = self._drain.per_ms(replicas), self._arrivals.cores(now)
-            self._queue.push(waiting, drain_rate, missing, offered)
-        except Overloaded:
-            self._overload.note(1.0)
-            await asyncio.sleep(REFUSAL_S)
-            raise
+            self._queue.push(waiting, *self._rates(now))
+        except Overloaded as refusal:
+            return await self._hold(refusal)
         self._pump()
         made: Made | OmnishotError = await outcome
         return made
+
+    def _note_arrival(self, cost_ms: float, now: float) -> None:
+        self._came_at = now
+        self._arrivals.note(cost_ms, now)  # what is turned away is wanted too
+
+    def _rates(self, now: float) -> tuple[float, int, float]:
+        """What is worked off, how many replicas more there may be, and what comes."""
+        replicas = self._pool.replicas
+        missing = max(0, self._most_replicas - replicas)
+        return self._drain.per_ms(replicas), missing, self._arrivals.cores(now)
+
+    async def _hold(self, refusal: Overloaded) -> Overloaded:
+        self._overload.note(1.0)
+        await asyncio.sleep(REFUSAL_S)
+        return refusal
 
     def _places(self) -> int:
         each = self._config.batches_per_replica

@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from omnishot_ray.api.request_ids import UNSENT, SafeRequestIds
 
-_WATCH_AFTER_S = 0.02
-"""Most are answered before that, and nobody needs to watch whether their clients leave."""
+_WATCH_AFTER_S = 0.15
+"""Most are answered or turned away before that, and nobody needs to watch whether their clients
+leave."""
 
 _SERVES_OWN = "/-/"
 

@@ -57,8 +57,8 @@ class QueueConfig:
     was half as long as it may be and is still longer then: what waits beyond that is turned away. A
     line that does not get shorter makes everybody late and nobody more served (Nichols and
     Jacobson, "Controlling Queue Delay", ACM Queue 10, 2012). The more comes than is done, the
-    sooner the place of one who leaves is taken, so a line that stands is shorter by as many times,
-    though never than a batch."""
+    sooner that is seen and the place of one who leaves is taken: both are shorter by as many times,
+    though the line never than a batch."""
     standing_tasks: float = 5.0
     """The same in tasks of what those who wait cost in the mean, where that is longer: a few
     clients with dear work, each of whom asks again when it is answered, are no overload."""
@@ -126,7 +126,27 @@ class TaskQueue:
     def push(
         self, waiting: Waiting, drain_rate: float, missing: int = 0, offered: float = 0.0
     ) -> None:
-        """Add a task. Ask `shed` after it: the line may have stood for too long.
+        """Add a task that `check` lets in. Ask `shed` after it: the line may have stood for too
+        long.
+        """
+        self.check(waiting.enqueued_at, waiting.cost_ms, drain_rate, missing, offered)
+        seconds = (
+            waiting.enqueued_at
+            + self._config.ageing_s * waiting.task.priority
+            + self._config.cost_weight * waiting.cost_ms / 1000.0
+        )
+        waiting.rank = (seconds, next(self._arrivals))
+        self._add(waiting)
+
+    def check(
+        self,
+        now: float,
+        cost_ms: float,
+        drain_rate: float,
+        missing: int = 0,
+        offered: float = 0.0,
+    ) -> None:
+        """Whether there is room for one more task.
 
         `drain_rate` is how many core-milliseconds are worked off in a millisecond (the cores of
         the pool), `offered` how many come, `missing` how many replicas more there may be. Raises
@@ -136,24 +156,17 @@ class TaskQueue:
         self._excess = max(1.0, offered / drain_rate)
         if missing != self._missing:
             self._missing, self._since = missing, None  # what has come has not shown its worth yet
-        self._judge(waiting.enqueued_at)
+        self._judge(now)
         self._set_bound()
-        if self.waiting_ms + waiting.cost_ms > self._bound_ms:
+        if self.waiting_ms + cost_ms > self._bound_ms:
             self._forget_abandoned()
-        excess_ms = self.waiting_ms + waiting.cost_ms - self._bound_ms
+        excess_ms = self.waiting_ms + cost_ms - self._bound_ms
         if self._heap and excess_ms > 0 and not self._cut_due:
             raise Overloaded(
                 f"{len(self._heap)} tasks with {self.waiting_ms / 1000:.1f} core-seconds of work "
                 "are waiting already; come back after the time in Retry-After.",
                 excess_ms / drain_rate / 1000.0,
             )
-        seconds = (
-            waiting.enqueued_at
-            + self._config.ageing_s * waiting.task.priority
-            + self._config.cost_weight * waiting.cost_ms / 1000.0
-        )
-        waiting.rank = (seconds, next(self._arrivals))
-        self._add(waiting)
 
     def shed(self, now: float) -> Sequence[Waiting]:
         """Take out who has to go because the line has stood for too long: the last ones.
@@ -198,8 +211,11 @@ class TaskQueue:
 
     @property
     def _patience_s(self) -> float:
-        grows = self._missing > 0 and not self._stands
-        return self._config.growth_s if grows else self._config.standing_after_s
+        if self._stands:
+            return self._config.standing_after_s
+        if self._missing > 0:
+            return self._config.growth_s
+        return self._config.standing_after_s / self._excess
 
     def _set_bound(self) -> None:
         config = self._config

@@ -101,7 +101,7 @@ def test_a_fault_of_ours_is_a_sample() -> None:
     class Broken:
         highest_effort = None
 
-        def optimize_now(self, task: Any) -> Any:
+        async def optimize_now(self, task: Any, is_new: bool) -> Any:
             raise RuntimeError("broken")
 
     metrics = LocalMetrics()

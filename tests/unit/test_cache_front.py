@@ -189,6 +189,26 @@ async def test_stale_in_memory_is_served_and_made_anew_once(
     assert (work.count, front.refreshes) == (2, 1)
 
 
+async def test_what_is_being_made_or_old_is_something(
+    make: Callable[..., CachingOptimizer], clock: Clock
+) -> None:
+    """So nobody who asks for it is turned away, though there is no room for new work."""
+    front, work = make(), Work()
+    assert not front.has_something(key())
+    work.gate.clear()
+    making = asyncio.create_task(front.serve(key(), TASK, work))
+    await until(lambda: work.running == 1)
+    assert front.has_something(key())
+    work.gate.set()
+    await making
+    clock.now += 61
+    assert front.get_now(key()) is None
+    assert front.has_something(key())
+    clock.now += 600
+    assert not front.has_something(key())
+    assert not make(memory=False).has_something(key())
+
+
 async def test_stale_in_storage_is_served_and_made_anew_once(
     make: Callable[..., CachingOptimizer], clock: Clock
 ) -> None:

@@ -305,6 +305,26 @@ async def test_who_is_turned_away_is_told_so_late_enough_not_to_spin() -> None:
     assert all(map(is_made, await asyncio.gather(first, second)))
 
 
+async def test_while_the_line_stands_new_work_is_turned_away_before_anything_else_is_tried() -> (
+    None
+):
+    pool = HandMovedPool()
+    queue = QueueConfig(standing_s=1, standing_tasks=0, standing_after_s=0)
+    dispatcher = Dispatcher(pool, DispatchConfig(inline_ms=0, queue=queue), Limits())
+    one, *others, last = (
+        Estimated(SMALL_PICTURE, (Options(),), name, cost_ms=900) for name in "abcdefg"
+    )
+    running = start(dispatcher, one)
+    await settled()
+    assert await dispatcher.optimize_now(last, True) is None, "there is no line yet"
+    running += start(dispatcher, *others)
+    await settled()
+    assert isinstance(await dispatcher.optimize_now(last, True), Overloaded)
+    assert await dispatcher.optimize_now(last, False) is None, "who may join others does"
+    for asked in running:
+        asked.cancel()
+
+
 async def test_work_waits_for_the_first_replica() -> None:
     pool = HandMovedPool(0)
     (running,) = start(pooled(pool), task())
@@ -688,12 +708,13 @@ async def test_a_failed_part_is_the_failure_of_the_whole() -> None:
 
 async def test_what_takes_less_time_than_to_ask_is_done_at_once() -> None:
     dispatcher = Dispatcher(HandMovedPool(), DispatchConfig(), Limits())
-    made = dispatcher.optimize_now(task())
+    made = await dispatcher.optimize_now(task(), True)
     assert made is not None
     assert is_made(made)
-    assert dispatcher.optimize_now(task(data=encode(noise(900, 900)))) is None
-    assert isinstance(dispatcher.optimize_now(task(data=b"GIF89a")), CorruptImage)
-    assert pooled(HandMovedPool()).optimize_now(task()) is None
+    assert await dispatcher.optimize_now(task(data=encode(noise(900, 900))), True) is None
+    refused = await dispatcher.optimize_now(task(data=b"GIF89a"), True)
+    assert isinstance(refused, CorruptImage)
+    assert await pooled(HandMovedPool()).optimize_now(task(), True) is None
 
 
 async def test_a_task_that_is_not_done_at_once_is_judged_once() -> None:
@@ -708,7 +729,7 @@ async def test_a_task_that_is_not_done_at_once_is_judged_once() -> None:
     pool = HandMovedPool()
     dispatcher = pooled(pool)
     one, other = (Judged(SMALL_PICTURE, (Options(name=name),), name) for name in "ab")
-    assert dispatcher.optimize_now(one) is None
+    assert await dispatcher.optimize_now(one, True) is None
     (running,) = start(dispatcher, one)
     (await nth_batch(pool, 1)).succeed()
     assert isinstance(await running, Result)

@@ -232,6 +232,18 @@ def test_a_line_that_stands_has_work_for_a_batch_however_much_comes(waiting: Mak
     assert queue.waiting_ms == 100
 
 
+@pytest.mark.parametrize(("offered", "after_s"), [(0.5, 1.0), (1.0, 1.0), (4.0, 0.25)])
+def test_a_line_stands_the_sooner_the_more_comes(
+    waiting: Make, offered: float, after_s: float
+) -> None:
+    queue = filled(STANDING, [waiting(cost=100) for _ in range(6)])
+    queue.push(waiting(cost=100, at=0.0), 1, offered=offered)
+    queue.push(waiting(cost=100, at=after_s - 0.01), 1, offered=offered)
+    assert not queue.stands
+    queue.push(waiting(cost=100, at=after_s + 0.01), 1, offered=offered)
+    assert queue.stands
+
+
 def test_a_line_of_dear_tasks_may_be_longer(waiting: Make) -> None:
     queue = filled(replace(STANDING, standing_tasks=3), [waiting("a", cost=400, at=0)])
     for name in "bcde":
